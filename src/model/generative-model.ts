@@ -1,0 +1,124 @@
+/**
+ * The seam between the pipeline and a model: what the sampler, the evaluator and the trainer need, and no more.
+ * A concrete port (qwen2_5_vl/) implements it with tensors; `tfjs-rft/testing` implements it with a function.
+ *
+ * Legend: B batch, T tokens, P patches, N images, C channels, t temporal patch, p patch side, V vocabulary.
+ */
+import type { Tensor2D, Tensor3D, Variable } from "../backend/tf.js";
+
+/** A piece of a message. `image` is a file path, or the bytes of an encoded image. */
+export type ContentPart = { type: "text"; text: string } | { type: "image"; image: string | Buffer };
+
+/** One turn of a conversation, as transformers' processors take it. */
+export interface Message {
+	role: "system" | "user" | "assistant";
+	content: string | ContentPart[];
+}
+
+/** A dense row-major matrix outside any backend. */
+export interface Matrix<A extends Int32Array | Float32Array> {
+	data: A;
+	shape: [number, number];
+}
+
+/** What a model reads. Images belong to the runs of image tokens in row order: row 0's first image first. */
+export interface ModelInputs {
+	/** [B, T] */
+	inputIds: Matrix<Int32Array>;
+	/** [B, T], 1 on tokens and 0 on padding. */
+	attentionMask: Matrix<Int32Array>;
+	/** [P, C·t·p·p], the patches of all images, concatenated. */
+	pixelValues?: Matrix<Float32Array>;
+	/** [N, 3]: frames, rows and columns of patches, per image. */
+	imageGridThw?: Matrix<Int32Array>;
+}
+
+/** One conversation, tokenized, its images preprocessed; not yet padded into a batch. */
+export interface EncodedConversation {
+	/** [T] token ids, image placeholders expanded. */
+	inputIds: Int32Array;
+	/** [T] 1 on the tokens that an assistant turn says, its end-of-turn token included; 0 elsewhere. */
+	assistantMask: Uint8Array;
+	images: { pixelValues: Matrix<Float32Array>; gridThw: [number, number, number] }[];
+}
+
+export interface EncodeOptions {
+	/** Append the tokens that open an assistant turn. Default false. */
+	addGenerationPrompt?: boolean;
+	/** Which side is padded: `left` to generate (the default), `right` to train. */
+	paddingSide?: "left" | "right";
+}
+
+/** Text and images to token ids and pixel values, and back. */
+export interface Processor {
+	/** Tokenizes one conversation and preprocesses its images. @throws ImageError for an image that can't be read. */
+	encodeConversation(conversation: Message[], options?: Pick<EncodeOptions, "addGenerationPrompt">): Promise<EncodedConversation>;
+	/** Pads conversations into one batch. */
+	collate(encoded: EncodedConversation[], options?: Pick<EncodeOptions, "paddingSide">): ModelInputs;
+	/** `encodeConversation` for each, then `collate`. */
+	encode(conversations: Message[][], options?: EncodeOptions): Promise<ModelInputs>;
+	/** Token ids to text, special tokens left out. */
+	decode(tokens: ArrayLike<number>): string;
+}
+
+export interface GenerateOptions {
+	/** Most tokens to generate per row. Default 256. */
+	maxNewTokens?: number;
+	/** 0 is greedy (the default); otherwise logits are divided by it before sampling. */
+	temperature?: number;
+	/** Keep the k most likely tokens (ties kept). Default 0: all. */
+	topK?: number;
+	/** Keep the smallest set of tokens whose probability exceeds p. Default 1: all. */
+	topP?: number;
+	/** > 1 makes tokens already in the row less likely. Default 1. */
+	repetitionPenalty?: number;
+	/** One seed per row (uint32); a row's sample depends on its own seed only, never on its place in the batch. */
+	seeds?: readonly number[];
+	/** Tokens that end a row. Default: the checkpoint's generation_config.json. */
+	eosTokenIds?: readonly number[];
+	/** Stops between two decode steps; `generate` then throws the signal's reason. */
+	signal?: AbortSignal;
+	/** Called after every decode step with the number of rows still running. */
+	onStep?: (running: number) => void;
+}
+
+/** `stop`: an end token; `length`: `maxNewTokens` reached. */
+export type FinishReason = "stop" | "length";
+
+export interface GenerateResult {
+	/** Per row, the generated ids: the end token included where there was one, no padding. */
+	tokens: Int32Array[];
+	/** Per row, decoded without special tokens. */
+	texts: string[];
+	finishReason: FinishReason[];
+}
+
+/** What sampling and evaluation need of a model. */
+export interface GenerativeModel extends AsyncDisposable {
+	readonly processor: Processor;
+	generate(inputs: ModelInputs, options?: GenerateOptions): Promise<GenerateResult>;
+}
+
+/** What training needs beside: parameters, a forward pass under the gradient tape, and a way to save. */
+export interface TrainableModel extends GenerativeModel {
+	/** Trainable parameters by checkpoint key (the hub's spelling), in a fixed order. */
+	namedParameters(): Map<string, Variable>;
+	/** Final hidden states [B, T, C], differentiable; synchronous, to be called inside a tidy. */
+	hiddenStates(inputs: ModelInputs): Tensor3D;
+	/** Hidden states [N, C] to logits [N, V], differentiable. */
+	lmHead(hiddenStates: Tensor2D): Tensor2D;
+	/** Writes a Hugging Face checkpoint folder: weights, configs, tokenizer, processor. */
+	save(dir: string): Promise<void>;
+}
+
+/** An image that could not be turned into pixel values; `reason` is for a person. */
+export class ImageError extends Error {
+	constructor(
+		readonly image: string,
+		readonly reason: string,
+		options?: ErrorOptions,
+	) {
+		super(`${image}: ${reason}`, options);
+		this.name = "ImageError";
+	}
+}

@@ -1,0 +1,135 @@
+/**
+ * The decoder: Qwen2 with grouped-query attention and M-RoPE. q, k and v have biases, o_proj has none.
+ * Source: transformers models/qwen2_5_vl/modeling_qwen2_5_vl.py, Qwen2_5_VLTextModel.
+ *
+ * Legend: B batch, T new tokens, N = B·T, S all tokens so far, C hidden, H query heads, K key heads, D head dim.
+ * Hidden states stay [N, C] through the layers: a row per token, so that every projection is one 2-D matMul.
+ */
+import { add, reshape, type Tensor, type Tensor1D, type Tensor2D, type Tensor3D, type Tensor4D, transpose } from "../../backend/tf.js";
+import { swiglu } from "../../nn/activations.js";
+import { attention } from "../../nn/attention.js";
+import { Embedding } from "../../nn/embedding.js";
+import type { KvCache } from "../../nn/kv-cache.js";
+import { Linear } from "../../nn/linear.js";
+import type { ParameterScope } from "../../nn/parameter-scope.js";
+import { RmsNorm } from "../../nn/rms-norm.js";
+import { applyRotary, type RotaryTables } from "../../nn/rotary.js";
+import type { TextConfig } from "./config.js";
+
+/** What all layers of one pass share. */
+export interface DecoderPass {
+	batch: number;
+	length: number;
+	/** Of the new tokens: [N, 1, D]. */
+	rotary: RotaryTables;
+	/** Added to the scores: broadcastable to [B, H, T, S]; absent where every token may see every other. */
+	mask?: Tensor;
+	/** One per layer, to generate; absent to train or score. */
+	caches?: readonly KvCache[];
+}
+
+class SelfAttention {
+	private readonly q_proj: Linear;
+	private readonly k_proj: Linear;
+	private readonly v_proj: Linear;
+	private readonly o_proj: Linear;
+
+	constructor(
+		p: ParameterScope,
+		private readonly config: TextConfig,
+	) {
+		this.q_proj = new Linear(p.scope("q_proj"), { bias: true });
+		this.k_proj = new Linear(p.scope("k_proj"), { bias: true });
+		this.v_proj = new Linear(p.scope("v_proj"), { bias: true });
+		this.o_proj = new Linear(p.scope("o_proj"), { bias: false });
+	}
+
+	/** @param x [N, C] */
+	forward(x: Tensor2D, pass: DecoderPass, layer: number): Tensor2D {
+		const { batch, length, rotary } = pass;
+		const { numAttentionHeads: heads, numKeyValueHeads: kvHeads, headDim } = this.config;
+		const byHead = (projected: Tensor2D, n: number): Tensor3D => reshape(projected, [batch * length, n, headDim]);
+		const heads4d = (rows: Tensor3D, n: number): Tensor4D => {
+			if (length === 1) return reshape(rows, [batch, n, 1, headDim]); // the same layout: nothing to transpose
+			return transpose(reshape(rows, [batch, length, n, headDim]), [0, 2, 1, 3]);
+		};
+		const q = heads4d(applyRotary(byHead(this.q_proj.forward(x), heads), rotary), heads); // [B, H, T, D]
+		const newK = heads4d(applyRotary(byHead(this.k_proj.forward(x), kvHeads), rotary), kvHeads); // [B, K, T, D]
+		const newV = heads4d(byHead(this.v_proj.forward(x), kvHeads), kvHeads);
+		const [k, v] = pass.caches ? pass.caches[layer].append(newK, newV) : [newK, newV];
+		const out = attention(q, k, v, pass.mask); // [B, H, T, D]
+		const rows = length === 1 ? out : transpose(out, [0, 2, 1, 3]);
+		return this.o_proj.forward(reshape(rows, [batch * length, heads * headDim]));
+	}
+}
+
+class Mlp {
+	private readonly gate_proj: Linear;
+	private readonly up_proj: Linear;
+	private readonly down_proj: Linear;
+
+	constructor(p: ParameterScope) {
+		this.gate_proj = new Linear(p.scope("gate_proj"), { bias: false });
+		this.up_proj = new Linear(p.scope("up_proj"), { bias: false });
+		this.down_proj = new Linear(p.scope("down_proj"), { bias: false });
+	}
+
+	forward(x: Tensor2D): Tensor2D {
+		return this.down_proj.forward(swiglu(this.gate_proj.forward(x), this.up_proj.forward(x)));
+	}
+}
+
+class DecoderLayer {
+	private readonly input_layernorm: RmsNorm;
+	private readonly post_attention_layernorm: RmsNorm;
+	private readonly self_attn: SelfAttention;
+	private readonly mlp: Mlp;
+
+	constructor(p: ParameterScope, config: TextConfig) {
+		this.input_layernorm = new RmsNorm(p.scope("input_layernorm"), config.rmsNormEps);
+		this.post_attention_layernorm = new RmsNorm(p.scope("post_attention_layernorm"), config.rmsNormEps);
+		this.self_attn = new SelfAttention(p.scope("self_attn"), config);
+		this.mlp = new Mlp(p.scope("mlp"));
+	}
+
+	forward(x: Tensor2D, pass: DecoderPass, layer: number): Tensor2D {
+		const attended: Tensor2D = add(x, this.self_attn.forward(this.input_layernorm.forward(x), pass, layer));
+		return add(attended, this.mlp.forward(this.post_attention_layernorm.forward(attended)));
+	}
+}
+
+export class LanguageModel {
+	private readonly embed_tokens: Embedding;
+	private readonly layers: DecoderLayer[];
+	private readonly norm: RmsNorm;
+
+	/** @param p the scope that holds `embed_tokens`, `layers` and `norm` */
+	constructor(p: ParameterScope, config: TextConfig) {
+		this.embed_tokens = new Embedding(p.scope("embed_tokens"));
+		this.layers = Array.from({ length: config.numHiddenLayers }, (_, i) => new DecoderLayer(p.scope(`layers.${i}`), config));
+		this.norm = new RmsNorm(p.scope("norm"), config.rmsNormEps);
+	}
+
+	/** @param ids [N] int32 → [N, C] */
+	embed(ids: Tensor1D): Tensor2D {
+		return this.embed_tokens.forward(ids);
+	}
+
+	/**
+	 * @param embeddings [N, C]
+	 * @param onLayer sees the hidden states [N, C] after each layer (for tests and probes)
+	 * @returns [N, C] before the final norm: a caller that needs few rows norms those only
+	 */
+	forward(embeddings: Tensor2D, pass: DecoderPass, onLayer?: (layer: number, x: Tensor2D) => void): Tensor2D {
+		let x = embeddings;
+		this.layers.forEach((layer, i) => {
+			x = layer.forward(x, pass, i);
+			onLayer?.(i, x);
+		});
+		return x;
+	}
+
+	finalNorm(x: Tensor2D): Tensor2D {
+		return this.norm.forward(x);
+	}
+}

@@ -1,0 +1,160 @@
+/**
+ * The vision tower: patches in, one feature vector per merged 2 × 2 unit out.
+ *
+ * What a port gets wrong: patches (and their rotary angles) are put into window order before the first block and come back to
+ * raster order after the merger; full-attention blocks attend per frame, still in window order; the norms'
+ * epsilon is 1e-6 whatever the text config says; the MLP has biases; the merger's GELU is the exact one.
+ * Source: transformers models/qwen2_5_vl/modeling_qwen2_5_vl.py, Qwen2_5_VisionTransformerPretrainedModel.
+ *
+ * Legend: P patches, C hidden, H heads, D head dim, M merged units (P / 4), O text hidden size.
+ */
+import { add, reshape, slice, type Tensor2D, type Tensor3D, tensor2d } from "../../backend/tf.js";
+import { gelu, swiglu } from "../../nn/activations.js";
+import { Linear } from "../../nn/linear.js";
+import type { ParameterScope } from "../../nn/parameter-scope.js";
+import { RmsNorm } from "../../nn/rms-norm.js";
+import { applyRotary, inverseFrequencies, type RotaryTables, rotaryTables } from "../../nn/rotary.js";
+import { type Segments, segmentAttention, segmentsFrom } from "../../nn/segment-attention.js";
+import { invertIndex, selectRows } from "../../nn/select-rows.js";
+import type { Matrix } from "../generative-model.js";
+import type { VisionConfig } from "./config.js";
+import { frameSeqlens, patchPositions, reorderUnits, windowIndex } from "./window-index.js";
+
+const NORM_EPS = 1e-6; // fixed in the reference's code, not read from config.json
+const ROPE_THETA = 10000; // likewise
+
+class VisionAttention {
+	private readonly qkv: Linear;
+	private readonly proj: Linear;
+
+	constructor(
+		p: ParameterScope,
+		private readonly numHeads: number,
+	) {
+		this.qkv = new Linear(p.scope("qkv"), { bias: true });
+		this.proj = new Linear(p.scope("proj"), { bias: true });
+	}
+
+	/** @param x [P, C] */
+	forward(x: Tensor2D, rotary: RotaryTables, segments: Segments): Tensor2D {
+		const [patches, hidden] = x.shape;
+		const qkv = this.qkv.forward(x); // [P, 3·C]
+		const part = (i: number): Tensor3D =>
+			reshape(slice(qkv, [0, i * hidden], [patches, hidden]), [patches, this.numHeads, hidden / this.numHeads]);
+		return this.proj.forward(segmentAttention(applyRotary(part(0), rotary), applyRotary(part(1), rotary), part(2), segments));
+	}
+}
+
+class VisionMlp {
+	private readonly gate_proj: Linear;
+	private readonly up_proj: Linear;
+	private readonly down_proj: Linear;
+
+	constructor(p: ParameterScope) {
+		this.gate_proj = new Linear(p.scope("gate_proj"), { bias: true });
+		this.up_proj = new Linear(p.scope("up_proj"), { bias: true });
+		this.down_proj = new Linear(p.scope("down_proj"), { bias: true });
+	}
+
+	forward(x: Tensor2D): Tensor2D {
+		return this.down_proj.forward(swiglu(this.gate_proj.forward(x), this.up_proj.forward(x)));
+	}
+}
+
+class VisionBlock {
+	private readonly norm1: RmsNorm;
+	private readonly norm2: RmsNorm;
+	private readonly attn: VisionAttention;
+	private readonly mlp: VisionMlp;
+
+	constructor(p: ParameterScope, config: VisionConfig) {
+		this.norm1 = new RmsNorm(p.scope("norm1"), NORM_EPS);
+		this.norm2 = new RmsNorm(p.scope("norm2"), NORM_EPS);
+		this.attn = new VisionAttention(p.scope("attn"), config.numHeads);
+		this.mlp = new VisionMlp(p.scope("mlp"));
+	}
+
+	forward(x: Tensor2D, rotary: RotaryTables, segments: Segments): Tensor2D {
+		const attended: Tensor2D = add(x, this.attn.forward(this.norm1.forward(x), rotary, segments));
+		return add(attended, this.mlp.forward(this.norm2.forward(attended)));
+	}
+}
+
+/** Four adjacent patches to one feature vector of the text model's width. */
+class PatchMerger {
+	private readonly ln_q: RmsNorm;
+	private readonly mlp0: Linear;
+	private readonly mlp2: Linear;
+
+	constructor(p: ParameterScope) {
+		this.ln_q = new RmsNorm(p.scope("ln_q"), NORM_EPS);
+		this.mlp0 = new Linear(p.scope("mlp.0"), { bias: true });
+		this.mlp2 = new Linear(p.scope("mlp.2"), { bias: true });
+	}
+
+	/** @param x [P, C] → [M, O] */
+	forward(x: Tensor2D, unit: number): Tensor2D {
+		const [patches, hidden] = x.shape;
+		const merged: Tensor2D = reshape(this.ln_q.forward(x), [patches / unit, unit * hidden]);
+		return this.mlp2.forward(gelu(this.mlp0.forward(merged)));
+	}
+}
+
+export class VisionTower {
+	private readonly patchEmbed: Linear;
+	private readonly blocks: VisionBlock[];
+	private readonly merger: PatchMerger;
+
+	constructor(
+		p: ParameterScope,
+		private readonly config: VisionConfig,
+	) {
+		this.patchEmbed = new Linear(p.scope("patch_embed.proj"), { bias: false });
+		this.blocks = Array.from({ length: config.depth }, (_, i) => new VisionBlock(p.scope(`blocks.${i}`), config));
+		this.merger = new PatchMerger(p.scope("merger"));
+	}
+
+	/**
+	 * @param pixelValues [P, C·t·p·p], images one after another
+	 * @param grids [t, h, w] of each image, in patches
+	 * @param onBlock sees the hidden states [P, C] after each block, in window order (for tests and probes)
+	 * @returns [M, O] merged features in raster order, images one after another
+	 */
+	forward(
+		pixelValues: Matrix<Float32Array>,
+		grids: readonly (readonly number[])[],
+		onBlock?: (block: number, x: Tensor2D) => void,
+	): Tensor2D {
+		const { spatialMergeSize, fullattBlockIndexes } = this.config;
+		const unit = spatialMergeSize ** 2;
+		const [patches, width] = pixelValues.shape;
+		const expected = grids.reduce((n, [t, h, w]) => n + t * h * w, 0);
+		if (patches !== expected) throw new Error(`pixelValues has ${patches} rows, but imageGridThw describes ${expected} patches`);
+
+		const order = windowIndex(grids, this.config);
+		// Reordered on the host, before the first op: the tower runs in window order from its first op to the merger.
+		const ordered = reorderUnits(pixelValues.data, order.windowIndex, unit * width);
+		let x = this.patchEmbed.forward(tensor2d(ordered, [patches, width])); // [P, C]
+		const rotary = this.rotary(reorderUnits(patchPositions(grids, spatialMergeSize), order.windowIndex, unit * 2));
+		const windows = segmentsFrom(order.cuWindowSeqlens);
+		const frames = segmentsFrom(frameSeqlens(grids));
+		this.blocks.forEach((block, i) => {
+			x = block.forward(x, rotary, fullattBlockIndexes.includes(i) ? frames : windows);
+			onBlock?.(i, x);
+		});
+		const inverse = invertIndex(order.windowIndex, patches / unit);
+		return selectRows(this.merger.forward(x, unit), inverse);
+	}
+
+	/** Half of the frequencies turn by the row, half by the column. @param positions [P, 2] */
+	private rotary(positions: Int32Array): RotaryTables {
+		const headDim = this.config.hiddenSize / this.config.numHeads;
+		const frequencies = inverseFrequencies(headDim / 2, ROPE_THETA); // [D/4]
+		const quarter = frequencies.length;
+		const angles = new Float32Array((positions.length / 2) * 2 * quarter);
+		for (let i = 0; i < positions.length; i++) {
+			for (let j = 0; j < quarter; j++) angles[i * quarter + j] = positions[i] * frequencies[j];
+		}
+		return rotaryTables(angles, headDim / 2);
+	}
+}

@@ -1,0 +1,25 @@
+/**
+ * Parameters by checkpoint key, seen through a prefix: a layer asks for `weight`, the scope knows it is
+ * `model.layers.3.self_attn.q_proj.weight`. Layers therefore mirror the checkpoint's key paths.
+ */
+import type { Variable } from "../backend/tf.js";
+
+export class ParameterScope {
+	constructor(
+		private readonly parameters: ReadonlyMap<string, Variable>,
+		private readonly prefix = "",
+	) {}
+
+	/** The same parameters below `name`. */
+	scope(name: string): ParameterScope {
+		return new ParameterScope(this.parameters, `${this.prefix}${name}.`);
+	}
+
+	/** @throws if the key is not there: the weight table and the layers disagree. */
+	get<V extends Variable>(name: string): V {
+		const key = this.prefix + name;
+		const parameter = this.parameters.get(key);
+		if (!parameter) throw new Error(`parameter ${key} is missing; the model's weight table does not list it`);
+		return parameter as V;
+	}
+}

@@ -1,0 +1,93 @@
+/**
+ * An encoded image (JPEG, PNG, WebP, GIF, TIFF, AVIF) to 8-bit RGB, as transformers' load_image and convert_to_rgb see it:
+ * EXIF orientation applied, transparency composited on white (Pillow's rounding), grey repeated, the first frame of an animation,
+ * 16 bits cut to 8, colour profiles ignored as Pillow ignores them. Exception: CMYK goes through its profile (or a generic one),
+ * Pillow inverts it naively.
+ *
+ * The bytes are untrusted: size bounds come before decoding, SVG and other programs-as-images are refused.
+ */
+import { readFile, stat } from "node:fs/promises";
+import sharp, { type Metadata } from "sharp";
+import { ImageError } from "../generative-model.js";
+import type { RgbImage } from "./resize-bicubic.js";
+
+/** Pillow's own bound against decompression bombs: a quarter of a GiB of RGB. */
+export const MAX_PIXELS = 89_478_485;
+/** Far above any image of that many pixels. */
+const MAX_FILE_BYTES = 2 ** 28;
+
+const FORMATS = new Set(["jpeg", "png", "webp", "gif", "tiff", "heif", "avif"]);
+
+/**
+ * @param image a file path, or the bytes of an encoded image
+ * @throws ImageError that says what is wrong: missing, not a file, empty, too large, not an image, cut off.
+ */
+export async function decodeImage(image: string | Buffer): Promise<RgbImage> {
+	const name = typeof image === "string" ? image : `image of ${image.byteLength} bytes`;
+	const bytes = typeof image === "string" ? await readImageFile(image) : image;
+	if (bytes.byteLength === 0) throw new ImageError(name, "is empty (0 bytes)");
+	const metadata = await sharp(bytes, { limitInputPixels: false })
+		.metadata()
+		.catch((cause: unknown) => {
+			throw new ImageError(name, `is not an image that can be read (expected JPEG, PNG, WebP, GIF, TIFF or AVIF): ${message(cause)}`, {
+				cause,
+			});
+		});
+	checkMetadata(name, metadata);
+	try {
+		return await decode(bytes, metadata);
+	} catch (cause) {
+		throw new ImageError(name, `is damaged or cut off: ${message(cause)}`, { cause });
+	}
+}
+
+async function readImageFile(path: string): Promise<Buffer> {
+	try {
+		const { size, ...info } = await stat(path).then((s) => ({ size: s.size, isFile: s.isFile() }));
+		if (!info.isFile) throw new ImageError(path, "is not a file");
+		if (size > MAX_FILE_BYTES) throw new ImageError(path, `is too large: ${size} bytes, expected at most ${MAX_FILE_BYTES}`);
+		return await readFile(path);
+	} catch (cause) {
+		if (cause instanceof ImageError) throw cause;
+		const missing = cause instanceof Error && "code" in cause && cause.code === "ENOENT";
+		throw new ImageError(path, missing ? "is missing: no such file" : `can't be read: ${message(cause)}`, { cause });
+	}
+}
+
+function checkMetadata(name: string, { format, width, height }: Metadata): void {
+	if (!FORMATS.has(format)) throw new ImageError(name, `is ${format}, expected JPEG, PNG, WebP, GIF, TIFF or AVIF; convert it first`);
+	if (width * height > MAX_PIXELS) {
+		throw new ImageError(
+			name,
+			`is too large: ${width}×${height} = ${width * height} pixels, expected at most ${MAX_PIXELS}; scale it down first`,
+		);
+	}
+}
+
+async function decode(bytes: Buffer, { space, hasAlpha }: Metadata): Promise<RgbImage> {
+	const { data, info } = await sharp(bytes, { limitInputPixels: MAX_PIXELS, failOn: "error", ignoreIcc: space !== "cmyk" })
+		.autoOrient()
+		.toColourspace("srgb")
+		.raw({ depth: "uchar" })
+		.toBuffer({ resolveWithObject: true });
+	const { width, height, channels } = info;
+	if (channels !== (hasAlpha ? 4 : 3)) throw new Error(`decoded to ${channels} channels, expected ${hasAlpha ? 4 : 3}`);
+	return { data: channels === 4 ? onWhite(data) : data, height, width };
+}
+
+/** RGBA to RGB on white: Pillow's alpha_composite on an opaque background. */
+function onWhite(rgba: Uint8Array): Uint8Array {
+	const rgb = new Uint8Array((rgba.length / 4) * 3);
+	for (let from = 0, to = 0; from < rgba.length; from += 4) {
+		const alpha = rgba[from + 3];
+		for (let c = 0; c < 3; c++) {
+			const sum = (rgba[from + c] * alpha + 255 * (255 - alpha)) * 128 + (0x80 << 7);
+			rgb[to++] = (((sum >> 8) + sum) >> 8) >> 7;
+		}
+	}
+	return rgb;
+}
+
+function message(cause: unknown): string {
+	return cause instanceof Error ? cause.message : String(cause);
+}

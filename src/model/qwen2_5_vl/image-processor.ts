@@ -1,0 +1,106 @@
+/**
+ * Qwen2-VL's image processor: decode, scale to a multiple of the merge block, normalise, cut into patches.
+ * Pixel values are bit-equal to transformers' Pillow backend for the same decoded pixels; the torchvision backend differs from that by
+ * up to 4 of 255 in up to 11.6 % of bytes.
+ * Settings come from `preprocessor_config.json`, or from `processor_config.json` (`image_processor`), where transformers 5 writes them.
+ * Follows transformers `models/qwen2_vl/image_processing_pil_qwen2_vl.py`.
+ */
+import { z } from "zod";
+import { ImageError } from "../generative-model.js";
+import { decodeImage } from "./decode-image.js";
+import { type ImagePatches, type PatchifyOptions, pixelsToPatches } from "./patchify.js";
+import { type RgbImage, resizeBicubic } from "./resize-bicubic.js";
+import { smartResize } from "./smart-resize.js";
+
+/** OpenAI CLIP's, transformers' defaults for this processor. */
+const CLIP_MEAN = [0.48145466, 0.4578275, 0.40821073];
+const CLIP_STD = [0.26862954, 0.26130258, 0.27577711];
+
+const side = z.number().int().positive();
+const perChannel = z.array(z.number()).length(3);
+/** A step that this port always does: a checkpoint that switches it off is refused rather than served wrongly. */
+const alwaysOn = z.literal(true).nullish();
+
+const settingsSchema = z.object({
+	patch_size: side.default(14),
+	temporal_patch_size: side.default(2),
+	merge_size: side.default(2),
+	min_pixels: side.nullish(),
+	max_pixels: side.nullish(),
+	size: z
+		.object({ shortest_edge: side.nullish(), longest_edge: side.nullish(), min_pixels: side.nullish(), max_pixels: side.nullish() })
+		.nullish(),
+	image_mean: perChannel.default(CLIP_MEAN),
+	image_std: perChannel.default(CLIP_STD),
+	rescale_factor: z
+		.number()
+		.positive()
+		.default(1 / 255),
+	resample: z.literal(3, "expected 3 (bicubic)").nullish(),
+	do_resize: alwaysOn,
+	do_rescale: alwaysOn,
+	do_normalize: alwaysOn,
+	do_convert_rgb: alwaysOn,
+});
+
+export interface ImageProcessorSettings extends PatchifyOptions {
+	/** Least area in pixels that an image is scaled to. */
+	minPixels: number;
+	/** Most area in pixels that an image is scaled to. */
+	maxPixels: number;
+}
+
+/**
+ * @param json the parsed preprocessor_config.json
+ * @param file names it in errors
+ * @throws Error that lists every field that is wrong.
+ */
+export function parseImageProcessorSettings(json: unknown, file: string): ImageProcessorSettings {
+	const parsed = settingsSchema.safeParse(json);
+	if (!parsed.success) throw new Error(`${file}: ${z.prettifyError(parsed.error)}`);
+	const s = parsed.data;
+	return {
+		patchSize: s.patch_size,
+		temporalPatchSize: s.temporal_patch_size,
+		mergeSize: s.merge_size,
+		minPixels: s.min_pixels ?? s.size?.shortest_edge ?? s.size?.min_pixels ?? 56 * 56,
+		maxPixels: s.max_pixels ?? s.size?.longest_edge ?? s.size?.max_pixels ?? 28 * 28 * 1280,
+		imageMean: s.image_mean,
+		imageStd: s.image_std,
+		rescaleFactor: s.rescale_factor,
+	};
+}
+
+/** Turns image files into patches. Stateless beside its settings. */
+export class ImageProcessor {
+	constructor(readonly settings: ImageProcessorSettings) {
+		const { minPixels, maxPixels } = settings;
+		if (minPixels > maxPixels) throw new RangeError(`image processor: minPixels ${minPixels} is above maxPixels ${maxPixels}`);
+	}
+
+	/**
+	 * @param image a file path, or the bytes of an encoded image
+	 * @throws ImageError for an image that can't be read or is too elongated.
+	 */
+	async preprocess(image: string | Buffer): Promise<ImagePatches> {
+		const decoded = await decodeImage(image);
+		try {
+			return await this.fromPixels(decoded);
+		} catch (cause) {
+			if (!(cause instanceof RangeError)) throw cause;
+			throw new ImageError(typeof image === "string" ? image : `image of ${image.byteLength} bytes`, cause.message, { cause });
+		}
+	}
+
+	/** As `preprocess`, from pixels that are decoded already. @throws RangeError for an aspect ratio above 200. */
+	async fromPixels(image: RgbImage): Promise<ImagePatches> {
+		const { patchSize, mergeSize, minPixels, maxPixels } = this.settings;
+		const [height, width] = smartResize(image.height, image.width, { factor: patchSize * mergeSize, minPixels, maxPixels });
+		return pixelsToPatches(await resizeBicubic(image, height, width), this.settings);
+	}
+
+	/** How many placeholder tokens an image of this grid fills. */
+	tokenCount([t, h, w]: readonly [number, number, number]): number {
+		return (t * h * w) / this.settings.mergeSize ** 2;
+	}
+}

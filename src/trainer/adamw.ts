@@ -1,0 +1,180 @@
+/**
+ * AdamW with decoupled weight decay (Loshchilov & Hutter 2019), step for step torch.optim.AdamW: TensorFlow.js has no such optimizer.
+ *
+ * Parameters are updated bucket by bucket as flat vectors (parameter-buckets.ts). A bucket without a gradient keeps its parameters,
+ * its moments and its step count. Both moments are owned here until `dispose()`.
+ */
+import {
+	add,
+	div,
+	mul,
+	slice,
+	sqrt,
+	square,
+	sub,
+	type Tensor,
+	type Tensor1D,
+	tensor1d,
+	tidy,
+	type Variable,
+	zeros,
+} from "../backend/tf.js";
+import { bucketParameters, type FlatGradients, flattenBucket, type ParameterBucket, splitBucket } from "./parameter-buckets.js";
+
+export interface AdamWOptions {
+	/** Decay rates of the two moments. Default [0.9, 0.95]. */
+	betas?: readonly [number, number];
+	/** Default 1e-8. */
+	eps?: number;
+	/** Fraction of a weight, times the learning rate, lost per step. Default 0.01. */
+	weightDecay?: number;
+	/** Decay norms and biases (parameters of one dimension) too, as a bare torch.optim.AdamW does. Default false. */
+	decayAll?: boolean;
+}
+
+/** What a step needs beside the gradients. */
+export interface AdamWStep {
+	learningRate: number;
+	/** Multiplies every gradient first: the clipping factor. Default 1. */
+	gradientScale?: number;
+}
+
+interface Moments {
+	/** Updates made. */
+	step: number;
+	/** [bucket.size] */
+	expAvg: Tensor1D;
+	expAvgSq: Tensor1D;
+}
+
+/** One tensor of the optimizer's state, read back when asked for. */
+export interface StateTensor {
+	/** `step.<parameter>` (shape []), `exp_avg.<parameter>` or `exp_avg_sq.<parameter>` (the parameter's shape). */
+	name: string;
+	shape: readonly number[];
+	values: () => Promise<Float32Array>;
+}
+
+export class AdamW {
+	/** Gradients come in this layout. */
+	readonly buckets: readonly ParameterBucket[];
+	private readonly moments: Moments[];
+	private readonly betas: readonly [number, number];
+	private readonly eps: number;
+	private readonly weightDecay: number;
+
+	constructor(
+		parameters: ReadonlyMap<string, Variable>,
+		{ betas = [0.9, 0.95], eps = 1e-8, weightDecay = 0.01, decayAll = false }: AdamWOptions = {},
+	) {
+		this.betas = betas;
+		this.eps = eps;
+		this.weightDecay = weightDecay;
+		this.buckets = bucketParameters(parameters, { decayAll });
+		this.moments = this.buckets.map(({ size }) => ({ step: 0, expAvg: zeros([size]) as Tensor1D, expAvgSq: zeros([size]) as Tensor1D }));
+	}
+
+	/** Updates the parameters in place. `gradients` stay the caller's. */
+	step(gradients: FlatGradients, { learningRate, gradientScale = 1 }: AdamWStep): void {
+		this.buckets.forEach((bucket, i) => {
+			const gradient = gradients[i];
+			if (gradient) this.updateBucket(bucket, this.moments[i], gradient, learningRate, gradientScale);
+		});
+	}
+
+	private updateBucket(bucket: ParameterBucket, moments: Moments, gradient: Tensor1D, learningRate: number, scale: number): void {
+		const [beta1, beta2] = this.betas;
+		const step = moments.step + 1;
+		const stepSize = learningRate / (1 - beta1 ** step);
+		const rootCorrection = Math.sqrt(1 - beta2 ** step);
+		const keep = 1 - learningRate * (bucket.decays ? this.weightDecay : 0);
+		const [expAvg, expAvgSq, ...updated] = tidy(() => {
+			const g = scale === 1 ? gradient : mul(gradient, scale);
+			const expAvg = add(mul(moments.expAvg, beta1), mul(g, 1 - beta1));
+			const expAvgSq = add(mul(moments.expAvgSq, beta2), mul(square(g), 1 - beta2));
+			const denominator = add(div(sqrt(expAvgSq), rootCorrection), this.eps);
+			const flat = flattenBucket(bucket, bucket.variables);
+			const kept = keep === 1 ? flat : mul(flat, keep);
+			const next = sub(kept, mul(div(expAvg, denominator), stepSize));
+			return [expAvg, expAvgSq, ...splitBucket(bucket, next as Tensor1D)];
+		});
+		replace(moments, step, expAvg as Tensor1D, expAvgSq as Tensor1D);
+		assignAndDispose(bucket.variables, updated);
+	}
+
+	/** The whole state, in torch's terms, for a checkpoint; valid until the next step. */
+	stateTensors(): StateTensor[] {
+		return this.buckets.flatMap((bucket, i) => {
+			const { step, expAvg, expAvgSq } = this.moments[i];
+			let offset = 0;
+			return bucket.names.flatMap((name, j): StateTensor[] => {
+				const { shape, size } = bucket.variables[j];
+				const start = offset;
+				offset += size;
+				return [
+					{ name: `step.${name}`, shape: [], values: async () => Float32Array.of(step) },
+					{ name: `exp_avg.${name}`, shape, values: () => readRange(expAvg, start, size) },
+					{ name: `exp_avg_sq.${name}`, shape, values: () => readRange(expAvgSq, start, size) },
+				];
+			});
+		});
+	}
+
+	/**
+	 * Takes up a saved state.
+	 *
+	 * @param read the values of one tensor of `stateTensors`, which must be `size` many
+	 * @throws when parameters that are updated together differ in their step
+	 */
+	async restore(read: (name: string, size: number) => Promise<Float32Array>): Promise<void> {
+		for (const [i, bucket] of this.buckets.entries()) {
+			const expAvg = new Float32Array(bucket.size);
+			const expAvgSq = new Float32Array(bucket.size);
+			const steps = new Set<number>();
+			let offset = 0;
+			for (const [j, name] of bucket.names.entries()) {
+				expAvg.set(await read(`exp_avg.${name}`, bucket.sizes[j]), offset);
+				expAvgSq.set(await read(`exp_avg_sq.${name}`, bucket.sizes[j]), offset);
+				steps.add((await read(`step.${name}`, 1))[0]);
+				offset += bucket.sizes[j];
+			}
+			if (steps.size !== 1) {
+				const where = `${bucket.names[0]} … ${bucket.names.at(-1)}`;
+				throw new Error(
+					`optimizer state: ${where} are updated together but saved at steps ${[...steps]}; resume with the checkpoint's decay options`,
+				);
+			}
+			replace(this.moments[i], [...steps][0], tensor1d(expAvg), tensor1d(expAvgSq));
+		}
+	}
+
+	dispose(): void {
+		for (const { expAvg, expAvgSq } of this.moments) {
+			expAvg.dispose();
+			expAvgSq.dispose();
+		}
+	}
+}
+
+function replace(moments: Moments, step: number, expAvg: Tensor1D, expAvgSq: Tensor1D): void {
+	moments.expAvg.dispose();
+	moments.expAvgSq.dispose();
+	Object.assign(moments, { step, expAvg, expAvgSq });
+}
+
+async function readRange(flat: Tensor1D, offset: number, size: number): Promise<Float32Array> {
+	const range = slice(flat, [offset], [size]);
+	try {
+		return (await range.data()) as Float32Array;
+	} finally {
+		range.dispose();
+	}
+}
+
+/** A variable takes a reference to the value's data, so the value itself can go. */
+function assignAndDispose(variables: readonly Variable[], values: readonly Tensor[]): void {
+	variables.forEach((variable, i) => {
+		variable.assign(values[i]);
+		values[i].dispose();
+	});
+}

@@ -1,0 +1,61 @@
+/**
+ * A ShareGPT row as the messages of a chat: every `<image>` in a human or system turn becomes an image part, in order, at its
+ * place. The bare form (images but no placeholder anywhere) puts all images before the first human turn's text.
+ * A `<image>` that the assistant writes is text.
+ */
+import path from "node:path";
+import type { ContentPart, Message } from "../model/generative-model.js";
+import type { ShareGptConversation } from "./sharegpt.js";
+
+const PLACEHOLDER = "<image>";
+const ROLES = { human: "user", gpt: "assistant", system: "system" } as const;
+
+/**
+ * @param conversation a validated row
+ * @param where names the row in errors
+ * @param dataRoot images are relative to it and may not lie outside; without one, paths are taken as they are
+ * @throws when placeholders and images differ in number, or an image lies outside `dataRoot`
+ */
+export function conversationMessages(conversation: ShareGptConversation, where: string, dataRoot?: string): Message[] {
+	const images = conversation.images.map((image) => resolveInside(image, where, dataRoot));
+	const turns = conversation.conversations;
+	const placeholders = turns.reduce((n, turn) => n + (turn.from === "gpt" ? 0 : turn.value.split(PLACEHOLDER).length - 1), 0);
+	const bare = placeholders === 0 && images.length > 0;
+	if (!bare && placeholders !== images.length) {
+		throw new Error(
+			`${where}: ${placeholders} ${PLACEHOLDER} placeholders but ${images.length} images; add the missing ones or remove the rest`,
+		);
+	}
+	const firstHuman = turns.findIndex((turn) => turn.from === "human");
+	if (bare && firstHuman < 0) throw new Error(`${where}: ${images.length} images but no human turn to show them in; add one`);
+	let next = 0;
+	return turns.map((turn, i) => {
+		const role = ROLES[turn.from];
+		if (turn.from === "gpt") return { role, content: turn.value };
+		const pieces = turn.value.split(PLACEHOLDER);
+		const shown = bare && i === firstHuman ? images : images.slice(next, next + pieces.length - 1);
+		next += shown.length;
+		if (shown.length === 0) return { role, content: turn.value };
+		return { role, content: bare ? [...shown.map(imagePart), textPart(turn.value)] : interleave(pieces, shown) };
+	});
+}
+
+function interleave(pieces: string[], images: string[]): ContentPart[] {
+	return pieces.flatMap((text, i) => {
+		const parts: ContentPart[] = text === "" ? [] : [textPart(text)];
+		return i < images.length ? [...parts, imagePart(images[i])] : parts;
+	});
+}
+
+const textPart = (text: string): ContentPart => ({ type: "text", text });
+const imagePart = (image: string): ContentPart => ({ type: "image", image });
+
+function resolveInside(image: string, where: string, dataRoot?: string): string {
+	if (dataRoot === undefined) return image;
+	const resolved = path.resolve(dataRoot, image);
+	const relative = path.relative(path.resolve(dataRoot), resolved);
+	if (relative.startsWith("..") || path.isAbsolute(relative)) {
+		throw new Error(`${where}: image ${image} lies outside the data root ${dataRoot}; move it inside or choose a data root that holds it`);
+	}
+	return resolved;
+}

@@ -1,0 +1,112 @@
+/**
+ * Next-token cross-entropy in float32 over labelled tokens only.
+ *
+ * The hidden states at labelled positions are picked out *before* the language-model head, so logits are [N, V] and never
+ * [B, T, V]. The loss is a sum: whoever accumulates micro-batches divides by the tokens of the whole batch, so that a long
+ * answer weighs its length whichever micro-batch it fell into (transformers' `num_items_in_batch`).
+ *
+ * Legend: B batch, T tokens, C channels, N labelled tokens, V vocabulary.
+ */
+import {
+	add,
+	customGrad,
+	exp,
+	type GradSaveFunc,
+	gatherND,
+	logSoftmax,
+	mul,
+	neg,
+	oneHot,
+	reshape,
+	type Scalar,
+	sub,
+	sum,
+	type Tensor,
+	type Tensor1D,
+	type Tensor2D,
+	tensor1d,
+	tensor2d,
+	tidy,
+	type Variable,
+	variableGrads,
+} from "../backend/tf.js";
+import type { TrainableModel } from "../model/generative-model.js";
+import { selectRows } from "../nn/select-rows.js";
+import type { TrainingBatch } from "./collate.js";
+import { type FlatGradients, flattenBucket, type ParameterBucket } from "./parameter-buckets.js";
+
+/**
+ * −Σ log softmax(logits)[target], with softmax − onehot as its gradient.
+ *
+ * @param logits [N, V]
+ * @param targets N token ids
+ * @returns the sum over the N rows
+ */
+export function sumCrossEntropy(logits: Tensor2D, targets: Int32Array): Scalar {
+	const [rows, vocab] = logits.shape;
+	if (targets.length !== rows) throw new Error(`sumCrossEntropy: ${rows} rows of logits but ${targets.length} targets; give one per row`);
+	const op = customGrad((...args) => {
+		const [logits, save] = args as unknown as [Tensor2D, GradSaveFunc];
+		const logProbs = logSoftmax(logits);
+		save([logProbs]);
+		const picked = gatherND(logProbs, targetIndices(targets));
+		const gradFunc = (dy: Tensor, saved: Tensor[]) =>
+			mul(sub(exp(saved[0]), oneHot(tensor1d(targets, "int32"), vocab, 1, 0, "float32")), dy);
+		return { value: neg(sum(picked)), gradFunc };
+	});
+	return op(logits) as Scalar;
+}
+
+/** [N, 2]: (row, target) */
+function targetIndices(targets: Int32Array): Tensor2D {
+	const indices = new Int32Array(targets.length * 2);
+	targets.forEach((target, row) => {
+		indices[2 * row] = row;
+		indices[2 * row + 1] = target;
+	});
+	return tensor2d(indices, [targets.length, 2], "int32");
+}
+
+/** @returns the summed negative log-likelihood of the batch's labelled tokens; differentiable, to be called inside a tidy. */
+export function batchNll(model: TrainableModel, batch: TrainingBatch): Scalar {
+	const hidden = model.hiddenStates(batch.inputs); // [B, T, C]
+	const channels = hidden.shape[2];
+	const flat = reshape(hidden, [-1, channels]) as Tensor2D; // [B·T, C]
+	return sumCrossEntropy(model.lmHead(selectRows(flat, batch.positions)), batch.targets);
+}
+
+/** A micro-batch's share of the loss and of its gradients; both the caller's to dispose. */
+export type LossAndGradients = { loss: Scalar; gradients: FlatGradients };
+
+/**
+ * @param labelTokens labelled tokens of the whole accumulated batch: shares add up to the mean over them
+ * @param buckets the layout of the gradients
+ */
+export function lossAndGradients(
+	model: TrainableModel,
+	batch: TrainingBatch,
+	labelTokens: number,
+	buckets: readonly ParameterBucket[],
+): LossAndGradients {
+	const variables: Variable[] = buckets.flatMap((bucket) => bucket.variables);
+	return tidy(() => {
+		const { value: loss, grads } = variableGrads(() => mul(batchNll(model, batch), 1 / labelTokens) as Scalar, variables);
+		const gradients = buckets.map((bucket) => {
+			const own = bucket.variables.map((variable): Tensor | undefined => grads[variable.name]);
+			return own.some((gradient) => gradient) ? flattenBucket(bucket, own) : undefined;
+		});
+		return { loss, gradients };
+	});
+}
+
+/** Adds up two micro-batches' gradients and disposes both. */
+export function addGradients(a: FlatGradients, b: FlatGradients): FlatGradients {
+	return a.map((gradient, i) => {
+		const other = b[i];
+		if (!gradient || !other) return gradient ?? other;
+		const total = add(gradient, other) as Tensor1D;
+		gradient.dispose();
+		other.dispose();
+		return total;
+	});
+}

@@ -1,0 +1,91 @@
+/**
+ * Which rows a step trains on, and their encoding one step ahead of training.
+ *
+ * The order of an epoch is a shuffle seeded by (seed, epoch) alone, so step k means the same rows whether a run went straight there
+ * or was resumed. In memory are the rows (text and paths) and the encoded examples of two steps: images are read again each epoch.
+ * A dropped row makes its step smaller; the number of steps never changes.
+ */
+import { uniformInt } from "pure-rand/distribution/uniformInt";
+import { xoroshiro128plus } from "pure-rand/generator/xoroshiro128plus";
+import type { Processor } from "../model/generative-model.js";
+import { type DroppedRow, encodeRow, type TrainingExample, type TrainingRow } from "./collate.js";
+
+export interface StepLoaderOptions {
+	/** Rows per step; an epoch's last step may have fewer. */
+	trainBatchSize: number;
+	seed: number;
+	dataRoot?: string;
+	/** Most tokens of an example. */
+	maxLength?: number;
+	/** The first step to load, and the one to stop before. */
+	firstStep: number;
+	totalSteps: number;
+}
+
+export interface LoadedStep {
+	step: number;
+	/** From 0. */
+	epoch: number;
+	/** Longest last, so that neighbours in a micro-batch need little padding. */
+	examples: TrainingExample[];
+	dropped: DroppedRow[];
+}
+
+/** Yields the steps' examples; while the caller works on one step, the next is being encoded. */
+export async function* loadSteps(
+	rows: readonly TrainingRow[],
+	processor: Processor,
+	options: StepLoaderOptions,
+): AsyncGenerator<LoadedStep> {
+	const { firstStep, totalSteps } = options;
+	let next: Promise<LoadedStep> | undefined;
+	const start = (step: number) => {
+		next = step < totalSteps ? loadStep(rows, processor, step, options) : undefined;
+		next?.catch(() => undefined); // reported where it is awaited; unhandled until then otherwise
+	};
+	start(firstStep);
+	try {
+		while (next) {
+			const current = await next;
+			start(current.step + 1);
+			yield current;
+		}
+	} finally {
+		await Promise.allSettled([next]);
+	}
+}
+
+async function loadStep(
+	rows: readonly TrainingRow[],
+	processor: Processor,
+	step: number,
+	{ trainBatchSize, seed, dataRoot, maxLength }: StepLoaderOptions,
+): Promise<LoadedStep> {
+	const stepsPerEpoch = Math.ceil(rows.length / trainBatchSize);
+	const epoch = Math.floor(step / stepsPerEpoch);
+	const from = (step % stepsPerEpoch) * trainBatchSize;
+	const chosen = shuffledIndices(rows.length, seed, epoch).slice(from, from + trainBatchSize);
+	const encoded = await Promise.all(
+		chosen.map(async (index) => {
+			const row = rows[index];
+			return encodeRow(typeof row === "function" ? await row() : row, index, processor, { dataRoot, maxLength });
+		}),
+	);
+	const examples: TrainingExample[] = [];
+	const dropped: DroppedRow[] = [];
+	for (const one of encoded) "encoded" in one ? examples.push(one) : dropped.push(one);
+	examples.sort((a, b) => a.encoded.inputIds.length - b.encoded.inputIds.length || a.row - b.row);
+	return { step, epoch, examples, dropped };
+}
+
+/** Fisher–Yates over 0 … n − 1; the same for the same (seed, epoch), whatever else draws random numbers. */
+export function shuffledIndices(n: number, seed: number, epoch: number): number[] {
+	// 0x9e3779b9, the golden ratio's fraction in 32 bits, sets neighbouring epochs' seeds far apart.
+	const random = xoroshiro128plus((seed + Math.imul(epoch, 0x9e3779b9)) | 0);
+	const indices = Array.from({ length: n }, (_, i) => i);
+	for (let i = n - 1; i > 0; i--) {
+		const j = uniformInt(random, 0, i);
+		[indices[i], indices[j]] = [indices[j], indices[i]];
+	}
+	return indices;
+}

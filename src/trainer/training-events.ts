@@ -1,0 +1,67 @@
+/** What a training run reports while it goes and when it ends; enough for a progress bar, and nothing is printed by the trainer itself. */
+import type { DroppedRow, RowName } from "./collate.js";
+import { nameRow } from "./collate.js";
+
+/** One optimizer step. */
+export interface StepRecord {
+	/** Steps made so far, this one included: 1 … totalSteps. */
+	step: number;
+	/** From 0. */
+	epoch: number;
+	/** Mean negative log-likelihood over the step's labelled tokens, in nats, before the update. */
+	loss: number;
+	learningRate: number;
+	/** L2 norm before clipping. */
+	gradNorm: number;
+	/** Tokens read (image tokens included, padding not), per second of this step. */
+	tokensPerSecond: number;
+}
+
+/** The evaluate callback's scores after a step. */
+export interface EvaluationRecord {
+	step: number;
+	scores: Record<string, number>;
+}
+
+export type TrainingEvent =
+	| ({ type: "step"; totalSteps: number; etaSeconds: number } & StepRecord)
+	| ({ type: "eval" } & EvaluationRecord)
+	/** A checkpoint folder is complete. */
+	| { type: "checkpoint"; step: number; dir: string }
+	/** Reported once per row, however many epochs meet it. */
+	| ({ type: "dropped" } & DroppedRow)
+	/** An epoch (from 0) has begun. */
+	| { type: "epoch"; epoch: number; maxEpochs: number };
+
+export interface TrainResult {
+	/** Steps made, those before a resumed checkpoint included. */
+	steps: number;
+	/** Loss of the last step. */
+	finalLoss: number;
+	/** Every step's record. */
+	history: StepRecord[];
+	evaluations: EvaluationRecord[];
+	/** Rows that were not trained on. */
+	dropped: DroppedRow[];
+}
+
+/** The loss or the gradient is not finite. The parameters are those of the last good step; no checkpoint was touched. */
+export class NonFiniteLossError extends Error {
+	constructor(
+		/** The step that could not be made, from 1. */
+		readonly step: number,
+		readonly loss: number,
+		readonly gradNorm: number,
+		/** The rows of the micro-batches with a non-finite loss; of the whole step where only the gradient is not finite. */
+		readonly rows: RowName[],
+		/** The newest complete checkpoint of this run. */
+		readonly lastCheckpoint?: string,
+	) {
+		const saved = lastCheckpoint ? `the last good checkpoint is ${lastCheckpoint}` : "no checkpoint was saved yet";
+		super(
+			`step ${step}: loss ${loss}, gradient norm ${gradNorm} over ${rows.map(nameRow).join(", ")}; expected finite numbers. ` +
+				`Look at these rows, or lower the learning rate; ${saved}`,
+		);
+		this.name = "NonFiniteLossError";
+	}
+}

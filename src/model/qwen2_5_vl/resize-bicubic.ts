@@ -97,7 +97,7 @@ async function overRows(rows: number, workPerRow: number, row: (y: number) => vo
 
 function clip(sum: number): number {
 	const value = sum >> PRECISION_BITS;
-	return value < 0 ? 0 : value > 255 ? 255 : value;
+	return value < 0 ? 0 : Math.min(value, 255);
 }
 
 function bicubicFilter(inSize: number, outSize: number): Filter {

@@ -1,0 +1,51 @@
+/**
+ * Encoded conversations to one padded batch. Images keep row order: row 0's first image first.
+ * Legend: B batch, T tokens, P patches, N images.
+ */
+import type { EncodedConversation, EncodeOptions, Matrix, ModelInputs } from "../generative-model.js";
+
+/**
+ * @example collating rows [7, 8] and [9] on the left with pad 0: inputIds [[7, 8], [0, 9]], attentionMask [[1, 1], [0, 1]]
+ * @param padTokenId fills the places where the mask is 0
+ * @throws RangeError for an empty batch.
+ */
+export function collate(
+	encoded: EncodedConversation[],
+	padTokenId: number,
+	{ paddingSide = "left" }: Pick<EncodeOptions, "paddingSide"> = {},
+): ModelInputs {
+	if (encoded.length === 0) throw new RangeError("collate: no conversations; expected at least one");
+	const rows = encoded.length;
+	const columns = Math.max(...encoded.map(({ inputIds }) => inputIds.length));
+	const inputIds = new Int32Array(rows * columns).fill(padTokenId);
+	const attentionMask = new Int32Array(rows * columns);
+	for (const [row, { inputIds: ids }] of encoded.entries()) {
+		const start = row * columns + (paddingSide === "left" ? columns - ids.length : 0);
+		inputIds.set(ids, start);
+		attentionMask.fill(1, start, start + ids.length);
+	}
+	const inputs: ModelInputs = {
+		inputIds: { data: inputIds, shape: [rows, columns] },
+		attentionMask: { data: attentionMask, shape: [rows, columns] },
+	};
+	const images = encoded.flatMap((conversation) => conversation.images);
+	if (images.length === 0) return inputs;
+	const grids = Int32Array.from(images.flatMap(({ gridThw }) => gridThw));
+	return {
+		...inputs,
+		pixelValues: concatenate(images.map(({ pixelValues }) => pixelValues)),
+		imageGridThw: { data: grids, shape: [images.length, 3] },
+	};
+}
+
+function concatenate(matrices: Matrix<Float32Array>[]): Matrix<Float32Array> {
+	const features = matrices[0].shape[1];
+	const rows = matrices.reduce((sum, { shape }) => sum + shape[0], 0);
+	const data = new Float32Array(rows * features);
+	let at = 0;
+	for (const matrix of matrices) {
+		data.set(matrix.data, at);
+		at += matrix.data.length;
+	}
+	return { data, shape: [rows, features] };
+}

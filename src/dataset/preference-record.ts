@@ -30,11 +30,6 @@ export interface PreferenceRecord {
 	model2?: string;
 }
 
-/** The answer that is right for a shown order: 1 or 2, as in "Image 1 is better". */
-export function correctAnswer(record: Pick<PreferenceRecord, "preferred" | "order">): 1 | 2 {
-	return record.order[0] === record.preferred ? 1 : 2;
-}
-
 /** The two image paths in the order in which they are shown. */
 export function shownImages(record: Pick<PreferenceRecord, "images" | "order">): [string, string] {
 	return [record.images[record.order[0]], record.images[record.order[1]]];

@@ -1,0 +1,52 @@
+/**
+ * Judged rollouts from `filtered_samples.json` or `rejected_samples.jsonl`, so that converting can start from files. Such a file may
+ * have been edited or come from elsewhere: every row is checked.
+ */
+import { z } from "zod";
+import { checkRow } from "../files/check-row.js";
+import { DatasetError } from "../files/dataset-error.js";
+import { readJsonRows } from "../files/read-json-rows.js";
+import { type JudgedRollout, OUTCOMES } from "./outcome.js";
+
+const zeroOrOne = z.union([z.literal(0), z.literal(1)]);
+const count = z.number().int().nonnegative();
+
+const judgedRollout = z.object({
+	record: z.object({
+		key: z.string(),
+		prompt: z.string(),
+		images: z.tuple([z.string(), z.string()]),
+		preferred: zeroOrOne,
+		order: z.union([z.tuple([z.literal(0), z.literal(1)]), z.tuple([z.literal(1), z.literal(0)])]),
+		source: z.object({ name: z.string(), file: z.string(), row: count }),
+		choiceDist: z.array(z.number()).optional(),
+		confidence: z.number().optional(),
+		model1: z.string().optional(),
+		model2: z.string().optional(),
+	}),
+	sampleIndex: count,
+	seed: count,
+	promptText: z.string(),
+	completion: z.string(),
+	numTokens: count,
+	finishReason: z.enum(["stop", "length", "error"]),
+	error: z.object({ kind: z.enum(["bad-image", "error"]), message: z.string() }).optional(),
+	outcome: z.enum(OUTCOMES),
+	answer: z.union([z.literal(1), z.literal(2)]).optional(),
+	reasoning: z.string().optional(),
+	answerText: z.string().optional(),
+	reward: z.number().optional(),
+	reason: z.string().optional(),
+});
+
+/** @throws DatasetError for a file that can't be read and for a row that is not a judged rollout. */
+export async function* readJudgedRollouts(file: string): AsyncGenerator<JudgedRollout> {
+	for await (const read of readJsonRows(file)) {
+		const checked = "expected" in read ? { ok: false as const, field: "", ...read } : checkRow(judgedRollout, read.value);
+		if (checked.ok) yield checked.value;
+		else {
+			const { field, expected, got } = checked;
+			throw DatasetError.ofRow({ file, row: read.row, field, expected, got }, "write the file again with `sample`, or correct the row");
+		}
+	}
+}

@@ -32,7 +32,10 @@ export interface NativeBinding {
 	readonly TF_ATTR_TYPE: number;
 	readonly TF_ATTR_BOOL: number;
 	isUsingGpuDevice(): boolean;
-	/** Copies `values` (from the view's own offset and length) to the device and returns the new tensor's id. */
+	/**
+	 * A tensor of `values` (from the view's own offset and length); returns its id. On the CPU it *shares* the array's memory where that is
+	 * aligned: the array must not change while the tensor lives.
+	 */
 	createTensor(shape: readonly number[], dtype: number, values: Float32Array | Int32Array | Uint8Array): number;
 	deleteTensor(id: number): void;
 	tensorDataSync(id: number): Float32Array | Int32Array | Uint8Array;

@@ -27,9 +27,13 @@ export function tensorFromView<R extends Rank = Rank>(view: Float32Array | Int32
 	}
 	const native = currentNativeBackend();
 	if (native) {
-		const dtype = view instanceof Float32Array ? native.binding.TF_FLOAT : native.binding.TF_INT32;
-		const id = native.binding.createTensor(dims, dtype, view);
-		return native.createOutputTensor({ id, shape: dims, dtype }) as Tensor<R>;
+		const { binding } = native;
+		const dtype = view instanceof Float32Array ? binding.TF_FLOAT : binding.TF_INT32;
+		// createTensor shares an aligned array's memory with TensorFlow and copies only an unaligned one; DeepCopy always copies.
+		const shared = binding.createTensor(dims, dtype, view);
+		const [copied] = binding.executeOp("DeepCopy", [{ name: "T", type: binding.TF_ATTR_TYPE, value: dtype }], [shared], 1);
+		binding.deleteTensor(shared);
+		return native.createOutputTensor(copied) as Tensor<R>;
 	}
 	const dtype = view instanceof Float32Array ? "float32" : "int32";
 	// wasm's write() copies into its heap at once; any other backend may keep the array.

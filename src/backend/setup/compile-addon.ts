@@ -1,0 +1,136 @@
+/**
+ * Compiles tfjs-node-gpu's addon, from the sources in its npm package and unmodified, against the staged
+ * libtensorflow, and with it our own `native/redirect_fd.cc` (see there).
+ *
+ * N-API is stable across Node versions, so one addon serves all of them: its key is made of the sources, the N-API version
+ * and the compiler's flags. The run path is relative to the addon, so the cache folder can be moved.
+ */
+import { createHash } from "node:crypto";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { mkdir, rename, rm } from "node:fs/promises";
+import { createRequire } from "node:module";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { commandLine, outputTail, runCommand } from "./run-command.js";
+import { SetupError } from "./setup-error.js";
+import type { OnSetupProgress } from "./setup-progress.js";
+
+const NAPI_VERSION = 8;
+const FLAGS = ["-std=c++17", "-O2", "-fPIC", "-shared", `-DNAPI_VERSION=${NAPI_VERSION}`];
+const COMPILERS = ["g++", "c++", "clang++"];
+const ADDON_SOURCES = ["tfjs_backend.cc", "tfjs_binding.cc"];
+
+/** The files that setup compiles. */
+export interface AddonFiles {
+	/** tfjs-node-gpu's addon. */
+	binding: string;
+	/** Our descriptor redirection, free of TensorFlow. */
+	redirect: string;
+}
+
+/** Where the addon for these kernels lies inside a runtime folder, compiled or not. */
+export function addonFolder(runtime: string, kernels: string): string {
+	return path.join(runtime, "addons", addonKey(kernels));
+}
+
+/** The addon's files inside its folder. */
+export function addonFiles(folder: string): AddonFiles {
+	return { binding: path.join(folder, "tfjs_binding.node"), redirect: path.join(folder, "redirect_fd.node") };
+}
+
+function addonKey(kernels: string): string {
+	const hash = createHash("sha256").update(FLAGS.join(" "));
+	const sources = path.join(kernels, "binding");
+	for (const name of readdirSync(sources).sort()) hash.update(name).update(readFileSync(path.join(sources, name)));
+	hash.update(readFileSync(redirectSource()));
+	return `napi-v${NAPI_VERSION}-${process.platform}-${process.arch}-${hash.digest("hex").slice(0, 16)}`;
+}
+
+/** `native/redirect_fd.cc` of this package, seen from src/backend/setup as well as from the bundle in dist/. */
+function redirectSource(): string {
+	for (let folder = path.dirname(fileURLToPath(import.meta.url)); ; folder = path.dirname(folder)) {
+		const file = path.join(folder, "native", "redirect_fd.cc");
+		if (existsSync(file)) return file;
+		if (folder === path.dirname(folder)) throw new Error("native/redirect_fd.cc is not in the package tfjs-rft; install it again");
+	}
+}
+
+/** Include directory of the npm package node-api-headers. */
+function nodeHeaders(): string {
+	const { include_dir } = createRequire(import.meta.url)("node-api-headers") as { include_dir: string };
+	return include_dir;
+}
+
+/**
+ * Compiles into `folder`, which appears whole or not at all.
+ *
+ * @param runtime the staged runtime: has `tensorflow/include` and the libraries
+ * @param kernels tfjs-node-gpu's folder
+ * @throws SetupError (`compile`)
+ */
+export async function compileAddon(
+	runtime: string,
+	kernels: string,
+	folder: string,
+	{ env, signal, onProgress }: { env: NodeJS.ProcessEnv; signal?: AbortSignal; onProgress: OnSetupProgress },
+): Promise<void> {
+	onProgress({ step: "compile", detail: "tfjs-node-gpu's addon (about 10 s)" });
+	const compiler = await findCompiler(env, signal);
+	const partial = `${folder}.partial`;
+	await rm(partial, { recursive: true, force: true });
+	await mkdir(partial, { recursive: true });
+	const files = addonFiles(partial);
+	const tensorflow = path.join(runtime, "tensorflow");
+	const includes = ["-I", path.join(tensorflow, "include"), "-I", nodeHeaders()];
+	const sources = ADDON_SOURCES.map((name) => path.join(kernels, "binding", name));
+	const libraries = [
+		"-L",
+		tensorflow,
+		"-l:libtensorflow_cc.so.2",
+		"-l:libtensorflow_framework.so.2",
+		"-Wl,-rpath,$ORIGIN/../../tensorflow",
+	];
+	await compile(compiler, [...FLAGS, ...includes, ...sources, "-o", files.binding, ...libraries], { env, signal });
+	const redirect = ["-DNODE_GYP_MODULE_NAME=redirect_fd", "-I", nodeHeaders(), redirectSource(), "-o", files.redirect];
+	await compile(compiler, [...FLAGS, ...redirect], { env, signal });
+	await rm(folder, { recursive: true, force: true });
+	await rename(partial, folder);
+}
+
+async function compile(
+	compiler: string,
+	args: readonly string[],
+	options: { env: NodeJS.ProcessEnv; signal?: AbortSignal },
+): Promise<void> {
+	const { code, output } = await runCommand(compiler, args, options);
+	if (code === 0) return;
+	throw new SetupError({
+		step: "compile",
+		problem: `${compiler} failed (exit code ${code})`,
+		command: commandLine(compiler, args),
+		output: outputTail(output),
+		wayOut: "a C++17 compiler with its standard library is needed (Debian, Ubuntu: `apt-get install g++`); another one can be named in CXX",
+	});
+}
+
+/** The compiler that setup would use: `CXX`, else the first of g++, c++, clang++ that answers. */
+export async function findCompiler(env: NodeJS.ProcessEnv = process.env, signal?: AbortSignal): Promise<string> {
+	const candidates = env.CXX ? [env.CXX] : COMPILERS;
+	const tried: string[] = [];
+	for (const candidate of candidates) {
+		try {
+			const { code, output } = await runCommand(candidate, ["--version"], { env, signal });
+			if (code === 0) return candidate;
+			tried.push(`${candidate}: ${outputTail(output)}`);
+		} catch (error) {
+			if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+			tried.push(`${candidate}: not found`);
+		}
+	}
+	throw new SetupError({
+		step: "compile",
+		problem: "no C++ compiler on PATH",
+		output: tried.join("\n"),
+		wayOut: "install one (Debian, Ubuntu: `apt-get install g++`), or name it in CXX, and run setup again",
+	});
+}

@@ -88,10 +88,13 @@ export class Qwen2_5VLModel implements TrainableModel {
 		return this.parts.parameters;
 	}
 
-	/** Final hidden states [B, T, C], differentiable; call it inside a tidy. */
-	hiddenStates(inputs: ModelInputs): Tensor3D {
+	/**
+	 * Final hidden states [B, T, C], differentiable; call it inside a tidy.
+	 * @param onLayer sees the hidden states [B·T, C] after each decoder layer
+	 */
+	hiddenStates(inputs: ModelInputs, onLayer?: (layer: number, x: Tensor2D) => void): Tensor3D {
 		const [batch, length] = inputs.inputIds.shape;
-		const states = this.decode(inputs, this.positions(inputs));
+		const states = this.decode(inputs, this.positions(inputs), undefined, onLayer);
 		return reshape(this.language.finalNorm(states), [batch, length, this.config.text.hiddenSize]);
 	}
 
@@ -159,10 +162,15 @@ export class Qwen2_5VLModel implements TrainableModel {
 		return selectRows(concat([text, features], 0), index);
 	}
 
-	private decode(inputs: ModelInputs, { positionIds }: MropePositions, caches?: readonly KvCache[]): Tensor2D {
+	private decode(
+		inputs: ModelInputs,
+		{ positionIds }: MropePositions,
+		caches?: readonly KvCache[],
+		onLayer?: (layer: number, x: Tensor2D) => void,
+	): Tensor2D {
 		const [batch, length] = inputs.inputIds.shape;
 		const mask = causalMask(inputs.attentionMask.data, batch, length);
-		return this.language.forward(this.embed(inputs), { batch, length, rotary: this.rotary(positionIds), mask, caches });
+		return this.language.forward(this.embed(inputs), { batch, length, rotary: this.rotary(positionIds), mask, caches }, onLayer);
 	}
 
 	/** @param positionIds [3, N] */

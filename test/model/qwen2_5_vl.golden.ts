@@ -1,0 +1,297 @@
+/**
+ * The model against transformers' numbers (test/reference/make_goldens.py), run on each backend by a file of its own.
+ * Pixel values are the reference's, so that nothing but the model is compared.
+ */
+import { readFileSync } from "node:fs";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { BackendName } from "../../src/backend/select-backend.js";
+import { memory, type Tensor, type Tensor2D, tidy } from "../../src/backend/tf.js";
+import type { ModelInputs } from "../../src/model/generative-model.js";
+import { parseConfig } from "../../src/model/qwen2_5_vl/config.js";
+import { loadModel } from "../../src/model/qwen2_5_vl/load.js";
+import type { Qwen2_5VLModel } from "../../src/model/qwen2_5_vl/qwen2_5_vl.js";
+import { type Golden, golden, goldenPath } from "../fixtures/read-golden.js";
+
+const CHECKPOINT = goldenPath("tiny-qwen2_5_vl");
+const TIED = goldenPath("tiny-qwen2_5_vl-tied");
+
+/** Largest |a − b| over the largest |b|. */
+export function relativeError(got: ArrayLike<number>, want: ArrayLike<number>): number {
+	expect(got.length).toBe(want.length);
+	let difference = 0;
+	let largest = 0;
+	for (let i = 0; i < want.length; i++) {
+		difference = Math.max(difference, Math.abs(got[i] - want[i]));
+		largest = Math.max(largest, Math.abs(want[i]));
+	}
+	return difference / largest;
+}
+
+export function inputsOf(g: Golden, pixels = g): ModelInputs {
+	const int = (name: string, from = g) => ({ data: from.int(name).data, shape: from.int(name).shape as [number, number] });
+	const { data, shape } = pixels.float("pixel_values");
+	return {
+		inputIds: int("input_ids"),
+		attentionMask: int("attention_mask"),
+		pixelValues: { data, shape: shape as [number, number] },
+		imageGridThw: int("image_grid_thw", pixels),
+	};
+}
+
+const gridsOf = (g: Golden, name: string) => {
+	const { data } = g.int(name);
+	return Array.from({ length: data.length / 3 }, (_, i) => [...data.subarray(3 * i, 3 * i + 3)]);
+};
+
+/** Rows of [B, T, V] where the mask is 1. */
+function realRows(logits: Float32Array, mask: Int32Array, vocab: number): Float32Array {
+	const rows = [...mask.keys()].filter((i) => mask[i]);
+	const out = new Float32Array(rows.length * vocab);
+	rows.forEach((row, n) => {
+		out.set(logits.subarray(row * vocab, (row + 1) * vocab), n * vocab);
+	});
+	return out;
+}
+
+export function goldenSuite(backend: BackendName): void {
+	let model: Qwen2_5VLModel;
+	beforeAll(async () => {
+		model = await loadModel(CHECKPOINT, { backend });
+	});
+	afterAll(async () => {
+		await model?.[Symbol.asyncDispose]();
+	});
+
+	describe("vision tower", () => {
+		it.each(["one", "two"])("has transformers' hidden states and merged embeddings: %s", async (tag) => {
+			const g = await golden("vision");
+			const { data, shape } = g.float(`${tag}.pixel_values`);
+			const blocks: number[] = [];
+			tidy(() => {
+				const merged = model.visual.forward({ data, shape: shape as [number, number] }, gridsOf(g, `${tag}.grid_thw`), (block, x) => {
+					const name = `${tag}.block${block}`;
+					if (!g.names.includes(name)) return;
+					blocks.push(block);
+					expect(relativeError(x.dataSync(), g.float(name).data), name).toBeLessThan(1e-4);
+				});
+				expect(relativeError(merged.dataSync(), g.float(`${tag}.merged`).data)).toBeLessThan(1e-4);
+			});
+			expect(blocks).toEqual(tag === "one" ? [0, 1, 2, 3] : [0, 3]);
+		});
+
+		it("attends per frame where there is more than one", async () => {
+			const g = await golden("vision");
+			const { data, shape } = g.float("video.pixel_values");
+			tidy(() => {
+				const merged = model.visual.forward({ data, shape: shape as [number, number] }, gridsOf(g, "video.grid_thw"));
+				expect(relativeError(merged.dataSync(), g.float("video.merged").data)).toBeLessThan(1e-4);
+			});
+		});
+
+		it("refuses pixel values that do not fit the grids", () => {
+			expect(() => tidy(() => model.visual.forward({ data: new Float32Array(1176 * 4), shape: [4, 1176] }, [[1, 4, 4]]))).toThrow(
+				/pixelValues has 4 rows, but imageGridThw describes 16 patches/,
+			);
+		});
+	});
+
+	describe("decoder", () => {
+		it("has transformers' hidden states after every layer", async () => {
+			const g = await golden("forward");
+			const inputs = inputsOf(g);
+			const [batch, length] = inputs.inputIds.shape;
+			const row = g.int("hidden_row").data[0];
+			const hidden = model.config.text.hiddenSize;
+			const mask = inputs.attentionMask.data.subarray(row * length, (row + 1) * length);
+			const rowOf = (x: Tensor) => realRows((x.dataSync() as Float32Array).subarray(row * length * hidden), mask, hidden);
+			const seen: number[] = [];
+			tidy(() => {
+				const { positionIds } = model.positions(inputs);
+				expect([...positionIds]).toEqual([...g.int("position_ids").data]);
+				const embeddings = model.embed(inputs);
+				expect(relativeError(rowOf(embeddings), realRows(g.float("hidden.embeds").data, mask, hidden))).toBeLessThan(1e-4);
+				model.hiddenStates(inputs, (layer, x: Tensor2D) => {
+					seen.push(layer);
+					expect(relativeError(rowOf(x), realRows(g.float(`hidden.layer${layer}`).data, mask, hidden)), `layer ${layer}`).toBeLessThan(
+						1e-4,
+					);
+				});
+			});
+			expect(seen).toEqual([0, 1, 2, 3]);
+			expect(batch).toBe(2);
+		});
+
+		it("has transformers' logits: max |Δ| ≤ 1e-4 × max |logit|", async () => {
+			const g = await golden("forward");
+			const inputs = inputsOf(g);
+			const logits = await model.forward(inputs);
+			expect(logits.shape).toEqual([...inputs.inputIds.shape, model.config.text.vocabSize]);
+			const real = realRows((await logits.data()) as Float32Array, inputs.attentionMask.data, model.config.text.vocabSize);
+			logits.dispose();
+			expect(relativeError(real, g.float("logits").data)).toBeLessThanOrEqual(1e-4);
+		});
+
+		it("refuses a batch with fewer image tokens than its images give", async () => {
+			const g = await golden("forward");
+			const inputs = inputsOf(g);
+			const fewer = inputs.inputIds.data.map((id, i) => (i === inputs.inputIds.data.indexOf(model.config.imageTokenId) ? 5 : id));
+			await expect(model.forward({ ...inputs, inputIds: { ...inputs.inputIds, data: fewer } })).rejects.toThrow(/image tokens/);
+		});
+	});
+
+	describe("tied embeddings", () => {
+		it.each(["config.json", "config.flat.json"])("has transformers' logits (%s)", async (config) => {
+			const g = await golden("forward");
+			const tied = await loadModel(TIED, { backend, processorDir: CHECKPOINT });
+			expect(tied.config.tieWordEmbeddings).toBe(true);
+			expect(tied.namedParameters().has("lm_head.weight")).toBe(false);
+			const read = parseConfig(JSON.parse(readFileSync(`${TIED}/${config}`, "utf8")));
+			expect({ ...read, raw: undefined }).toEqual({ ...tied.config, raw: undefined });
+			const inputs = inputsOf(g);
+			const logits = await tied.forward(inputs);
+			const [batch, length, vocab] = logits.shape;
+			const all = (await logits.data()) as Float32Array;
+			const last8 = new Float32Array(batch * 8 * vocab);
+			for (let b = 0; b < batch; b++) last8.set(all.subarray(((b + 1) * length - 8) * vocab, (b + 1) * length * vocab), b * 8 * vocab);
+			logits.dispose();
+			await tied[Symbol.asyncDispose]();
+			expect(relativeError(last8, (await golden("tied")).float("logits_last8").data)).toBeLessThanOrEqual(1e-4);
+		});
+	});
+
+	describe("generate", () => {
+		const info = JSON.parse(readFileSync(goldenPath("generate.json"), "utf8")) as {
+			eos: number;
+			eos_both: number[];
+			pad: number;
+			text: string[];
+		};
+		const rowsOf = (g: Golden, name: string) => {
+			const { data, shape } = g.int(name);
+			return Array.from({ length: shape[0] }, (_, b) => [...data.subarray(b * shape[1], (b + 1) * shape[1])]);
+		};
+
+		it("gives transformers' 48 greedy tokens, and its texts", async () => {
+			const inputs = inputsOf(await golden("forward"));
+			const { tokens, texts, finishReason } = await model.generate(inputs, { maxNewTokens: 48, eosTokenIds: [] });
+			expect(tokens.map((row) => [...row])).toEqual(rowsOf(await golden("generate"), "ids"));
+			expect(texts).toEqual(info.text);
+			expect(finishReason).toEqual(["length", "length"]);
+		});
+
+		it.each([
+			["ids_eos", [info.eos]],
+			["ids_eos_both", info.eos_both],
+		])("ends each row at its own end token: %s", async (name, eosTokenIds) => {
+			const inputs = inputsOf(await golden("forward"));
+			const { tokens, finishReason } = await model.generate(inputs, { maxNewTokens: 48, eosTokenIds });
+			for (const [b, want] of rowsOf(await golden("generate"), name).entries()) {
+				const end = want.findIndex((id) => eosTokenIds.includes(id));
+				expect([...tokens[b]]).toEqual(end < 0 ? want : want.slice(0, end + 1));
+				expect(finishReason[b]).toBe(end < 0 ? "length" : "stop");
+			}
+		});
+
+		it("applies the repetition penalty as transformers does", async () => {
+			const inputs = inputsOf(await golden("forward"));
+			const { tokens } = await model.generate(inputs, { maxNewTokens: 24, eosTokenIds: [], repetitionPenalty: 1.3 });
+			expect(tokens.map((row) => [...row])).toEqual(rowsOf(await golden("generate"), "ids_repetition_penalty_1_3"));
+		});
+
+		it("samples by the row's seed, whatever the batch", async () => {
+			const inputs = inputsOf(await golden("forward"));
+			const options = { maxNewTokens: 12, temperature: 1, topK: 50, topP: 0.95, eosTokenIds: [] };
+			const once = await model.generate(inputs, { ...options, seeds: [11, 12] });
+			const again = await model.generate(inputs, { ...options, seeds: [11, 12] });
+			const other = await model.generate(inputs, { ...options, seeds: [11, 13] });
+			expect(again.tokens).toEqual(once.tokens);
+			expect(other.tokens[0]).toEqual(once.tokens[0]);
+			expect(other.tokens[1]).not.toEqual(once.tokens[1]);
+			const topOne = await model.generate(inputs, { ...options, topK: 1, seeds: [5, 6] });
+			const greedy = await model.generate(inputs, { maxNewTokens: 12, eosTokenIds: [] });
+			expect(topOne.tokens).toEqual(greedy.tokens);
+		});
+
+		it("gives a row alone what it gives it in a batch", async () => {
+			const inputs = inputsOf(await golden("forward"));
+			const [, length] = inputs.inputIds.shape;
+			const together = await model.generate(inputs, { maxNewTokens: 16, eosTokenIds: [] });
+			const grid = inputs.imageGridThw!.data;
+			const patchesOf = (i: number) => grid[3 * i] * grid[3 * i + 1] * grid[3 * i + 2];
+			const [, width] = inputs.pixelValues!.shape;
+			const patchesBefore = (image: number) => Array.from({ length: image }, (_, i) => patchesOf(i)).reduce((a, b) => a + b, 0);
+			for (const b of [0, 1]) {
+				const mask = inputs.attentionMask.data.subarray(b * length, (b + 1) * length);
+				const ids = inputs.inputIds.data.subarray(b * length, (b + 1) * length).filter((_, t) => mask[t]);
+				const [from, to] = [patchesBefore(2 * b), patchesBefore(2 * b + 2)];
+				const alone = await model.generate(
+					{
+						inputIds: { data: ids, shape: [1, ids.length] },
+						attentionMask: { data: new Int32Array(ids.length).fill(1), shape: [1, ids.length] },
+						pixelValues: { data: inputs.pixelValues!.data.slice(from * width, to * width), shape: [to - from, width] },
+						imageGridThw: { data: grid.slice(6 * b, 6 * b + 6), shape: [2, 3] },
+					},
+					{ maxNewTokens: 16, eosTokenIds: [] },
+				);
+				expect(alone.tokens[0]).toEqual(together.tokens[b]);
+			}
+		});
+
+		it("stops when its signal is aborted, and leaves no tensor behind", async () => {
+			const inputs = inputsOf(await golden("forward"));
+			const before = memory().numTensors;
+			const abort = new AbortController();
+			let steps = 0;
+			const running = model.generate(inputs, {
+				maxNewTokens: 48,
+				eosTokenIds: [],
+				signal: abort.signal,
+				onStep: () => ++steps === 3 && abort.abort(new Error("enough")),
+			});
+			await expect(running).rejects.toThrow("enough");
+			expect(steps).toBe(3);
+			await model.generate(inputs, { maxNewTokens: 8 });
+			expect(memory().numTensors).toBe(before);
+		});
+
+		it.each([
+			[{ maxNewTokens: 0 }, /maxNewTokens must be a positive integer, got 0/],
+			[{ temperature: -1 }, /temperature must be 0 \(greedy\) or more, got -1/],
+			[{ topP: 0 }, /topP must be in \(0, 1\]/],
+			[{ seeds: [1] }, /seeds must be one per row \(2\), got 1/],
+		])("refuses %j", async (options, message) => {
+			await expect(model.generate(inputsOf(await golden("forward")), options)).rejects.toThrow(message);
+		});
+
+		it("refuses right-padded prompts", async () => {
+			const inputs = inputsOf(await golden("train"), await golden("forward"));
+			await expect(model.generate(inputs, {})).rejects.toThrow(/row 1 must be padded on the left/);
+		});
+	});
+
+	it("a right-padded batch has the same logits at its tokens as the left-padded one", async () => {
+		const g = await golden("forward");
+		const left = inputsOf(g);
+		const [batch, length] = left.inputIds.shape;
+		const moved = (source: Int32Array) => {
+			const out = new Int32Array(source.length);
+			for (let b = 0; b < batch; b++) {
+				const mask = left.attentionMask.data.subarray(b * length, (b + 1) * length);
+				out.set(
+					source.subarray(b * length, (b + 1) * length).filter((_, t) => mask[t]),
+					b * length,
+				);
+			}
+			return out;
+		};
+		const right: ModelInputs = {
+			...left,
+			inputIds: { data: moved(left.inputIds.data), shape: left.inputIds.shape },
+			attentionMask: { data: moved(left.attentionMask.data), shape: left.inputIds.shape },
+		};
+		const logits = await model.forward(right);
+		const real = realRows((await logits.data()) as Float32Array, right.attentionMask.data, model.config.text.vocabSize);
+		logits.dispose();
+		expect(relativeError(real, g.float("logits").data)).toBeLessThanOrEqual(1e-4);
+	});
+}

@@ -1,8 +1,8 @@
 /**
  * An encoded image (JPEG, PNG, WebP, GIF, TIFF, AVIF) to 8-bit RGB, as transformers' load_image and convert_to_rgb see it:
  * EXIF orientation applied, transparency composited on white (Pillow's rounding), grey repeated, the first frame of an animation,
- * 16 bits cut to 8, colour profiles ignored as Pillow ignores them. Exception: CMYK goes through its profile (or a generic one),
- * Pillow inverts it naively.
+ * 16 bits cut to 8, colour profiles ignored and CMYK inverted naively, as Pillow does. Equal to the last bit on JPEG, PNG, GIF, TIFF
+ * and lossless WebP (test/fixtures/image-cases).
  *
  * The bytes are untrusted: size bounds come before decoding, SVG and other programs-as-images are refused.
  */
@@ -65,14 +65,29 @@ function checkMetadata(name: string, { format, width, height }: Metadata): void 
 }
 
 async function decode(bytes: Buffer, { space, hasAlpha }: Metadata): Promise<RgbImage> {
-	const { data, info } = await sharp(bytes, { limitInputPixels: MAX_PIXELS, failOn: "error", ignoreIcc: space !== "cmyk" })
-		.autoOrient()
-		.toColourspace("srgb")
+	const isCmyk = space === "cmyk";
+	const pipeline = sharp(bytes, { limitInputPixels: MAX_PIXELS, failOn: "error", ignoreIcc: true }).autoOrient();
+	const { data, info } = await (isCmyk ? pipeline.pipelineColourspace("cmyk").toColourspace("cmyk") : pipeline.toColourspace("srgb"))
 		.raw({ depth: "uchar" })
 		.toBuffer({ resolveWithObject: true });
 	const { width, height, channels } = info;
-	if (channels !== (hasAlpha ? 4 : 3)) throw new Error(`decoded to ${channels} channels, expected ${hasAlpha ? 4 : 3}`);
-	return { data: channels === 4 ? onWhite(data) : data, height, width };
+	const expected = isCmyk || hasAlpha ? 4 : 3;
+	if (channels !== expected) throw new Error(`decoded to ${channels} channels, expected ${expected}`);
+	if (channels === 3) return { data, height, width };
+	return { data: isCmyk ? fromCmyk(data) : onWhite(data), height, width };
+}
+
+/** CMYK to RGB without a profile: Pillow's cmyk2rgb. */
+function fromCmyk(cmyk: Uint8Array): Uint8Array {
+	const rgb = new Uint8Array((cmyk.length / 4) * 3);
+	for (let from = 0, to = 0; from < cmyk.length; from += 4) {
+		const white = 255 - cmyk[from + 3];
+		for (let c = 0; c < 3; c++) {
+			const product = cmyk[from + c] * white + 128;
+			rgb[to++] = white - (((product >> 8) + product) >> 8);
+		}
+	}
+	return rgb;
 }
 
 /** RGBA to RGB on white: Pillow's alpha_composite on an opaque background. */
@@ -88,6 +103,7 @@ function onWhite(rgba: Uint8Array): Uint8Array {
 	return rgb;
 }
 
+/** libvips says the same thing on several lines; the first is enough. */
 function message(cause: unknown): string {
-	return cause instanceof Error ? cause.message : String(cause);
+	return (cause instanceof Error ? cause.message : String(cause)).split("\n")[0];
 }

@@ -16,15 +16,15 @@ import {
 	logSoftmax,
 	mul,
 	neg,
-	oneHot,
+	ones,
 	reshape,
 	type Scalar,
+	scatterND,
 	sub,
 	sum,
 	type Tensor,
 	type Tensor1D,
 	type Tensor2D,
-	tensor1d,
 	tensor2d,
 	tidy,
 	type Variable,
@@ -47,12 +47,15 @@ export function sumCrossEntropy(logits: Tensor2D, targets: Int32Array): Scalar {
 	if (targets.length !== rows) throw new Error(`sumCrossEntropy: ${rows} rows of logits but ${targets.length} targets; give one per row`);
 	const op = customGrad((...args) => {
 		const [logits, save] = args as unknown as [Tensor2D, GradSaveFunc];
+		const at = targetIndices(targets);
 		const logProbs = logSoftmax(logits);
-		save([logProbs]);
-		const picked = gatherND(logProbs, targetIndices(targets));
-		const gradFunc = (dy: Tensor, saved: Tensor[]) =>
-			mul(sub(exp(saved[0]), oneHot(tensor1d(targets, "int32"), vocab, 1, 0, "float32")), dy);
-		return { value: neg(sum(picked)), gradFunc };
+		save([logProbs, at]);
+		const gradFunc = (dy: Tensor, [logProbs, at]: Tensor[]) => {
+			// Not oneHot(): wasm's writes the integer 1's bits into a float32 result.
+			const oneHot = scatterND(at, ones([rows]), [rows, vocab]);
+			return mul(sub(exp(logProbs), oneHot), dy);
+		};
+		return { value: neg(sum(gatherND(logProbs, at))), gradFunc };
 	});
 	return op(logits) as Scalar;
 }

@@ -135,8 +135,7 @@ async function readRecord(read: JsonRow, { name, file }: Source, root: ImageRoot
 	if (!checked.ok) return { file, row, field: checked.field, expected: checked.expected, got: checked.got };
 	const { paths, pathFields, ...content } = checked.value;
 	const images: string[] = [];
-	for (const [i, path] of paths.entries()) {
-		const image = await resolveImage(path, root);
+	for (const [i, image] of (await Promise.all(paths.map((path) => resolveImage(path, root)))).entries()) {
 		if (!image.ok) return { file, row, field: pathFields[i], expected: image.expected, got: image.got };
 		images.push(image.path);
 	}

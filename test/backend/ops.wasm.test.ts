@@ -1,0 +1,3 @@
+import { describeOpContract } from "./ops.contract.js";
+
+describeOpContract("wasm");

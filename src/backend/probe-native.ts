@@ -24,23 +24,28 @@ export type NativeProbe = z.infer<typeof probeSchema>;
 export type ProbeResult = { ok: true; probe: NativeProbe } | { ok: false; problem: string; command: string; output: string };
 
 const CHILD = `
-const binding = require(process.argv[1]);
-const type = (T) => ({ name: "T", type: binding.TF_ATTR_TYPE, value: T });
-const flag = (name) => ({ name, type: binding.TF_ATTR_BOOL, value: false });
-const matMul = (id, T) => binding.executeOp("MatMul", [flag("transpose_a"), flag("transpose_b"), type(T)], [id, id], 1)[0].id;
-const cast = (id, from, to) => binding.executeOp("Cast", [
-	{ name: "SrcT", type: binding.TF_ATTR_TYPE, value: from }, { name: "DstT", type: binding.TF_ATTR_TYPE, value: to }, flag("Truncate"),
-], [id], 1)[0].id;
-const check = (id) => {
-	const got = [...binding.tensorDataSync(id)].join();
-	if (got !== "7,10,15,22") throw new Error("MatMul of [[1,2],[3,4]] with itself gave " + got);
-};
-const x = binding.createTensor([2, 2], binding.TF_FLOAT, new Float32Array([1, 2, 3, 4]));
-check(matMul(x, binding.TF_FLOAT));
-const BFLOAT16 = 14;
-let bfloat16 = true;
-try { check(cast(matMul(cast(x, 1, BFLOAT16), BFLOAT16), BFLOAT16, 1)); } catch (error) { bfloat16 = error.message; }
-process.stdout.write("\\nPROBE " + JSON.stringify({ tensorflowVersion: binding.TF_Version, gpu: binding.isUsingGpuDevice(), bfloat16 }));
+try {
+	const binding = require(process.argv[1]);
+	const type = (T) => ({ name: "T", type: binding.TF_ATTR_TYPE, value: T });
+	const flag = (name) => ({ name, type: binding.TF_ATTR_BOOL, value: false });
+	const matMul = (id, T) => binding.executeOp("MatMul", [flag("transpose_a"), flag("transpose_b"), type(T)], [id, id], 1)[0].id;
+	const cast = (id, from, to) => binding.executeOp("Cast", [
+		{ name: "SrcT", type: binding.TF_ATTR_TYPE, value: from }, { name: "DstT", type: binding.TF_ATTR_TYPE, value: to }, flag("Truncate"),
+	], [id], 1)[0].id;
+	const check = (id) => {
+		const got = [...binding.tensorDataSync(id)].join();
+		if (got !== "7,10,15,22") throw new Error("MatMul of [[1,2],[3,4]] with itself gave " + got);
+	};
+	const x = binding.createTensor([2, 2], binding.TF_FLOAT, new Float32Array([1, 2, 3, 4]));
+	check(matMul(x, binding.TF_FLOAT));
+	const BFLOAT16 = 14;
+	let bfloat16 = true;
+	try { check(cast(matMul(cast(x, 1, BFLOAT16), BFLOAT16), BFLOAT16, 1)); } catch (error) { bfloat16 = error.message; }
+	process.stdout.write("\\nPROBE " + JSON.stringify({ tensorflowVersion: binding.TF_Version, gpu: binding.isUsingGpuDevice(), bfloat16 }));
+} catch (error) {
+	process.stderr.write("\\n" + error.message);
+	process.exitCode = 1;
+}
 `;
 
 /**

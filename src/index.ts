@@ -1,0 +1,61 @@
+/**
+ * The public API. Explicit names only; nothing else in src imports this file but cli.
+ */
+
+// Backend
+export { BackendUnavailableError } from "./backend/backend-unavailable-error.js";
+export { type DoctorReport, doctor } from "./backend/doctor.js";
+export { BACKENDS, type BackendName, type BackendRequest, type SelectedBackend, selectBackend } from "./backend/select-backend.js";
+export { type SetupOptions, type SetupResult, setup } from "./backend/setup.js";
+// Data set
+export { keyOf } from "./dataset/key-of.js";
+export { type LoadDatasetOptions, loadDataset, type OrderPolicy } from "./dataset/load-dataset.js";
+export { type PreferenceRecord, type ShownOrder, shownImages } from "./dataset/preference-record.js";
+// Files
+export { DatasetError, describeProblem, type RowProblem } from "./files/dataset-error.js";
+export { writeJsonArray, writeJsonLines } from "./files/write-json-rows.js";
+// Model
+export {
+	type ContentPart,
+	type EncodedConversation,
+	type EncodeOptions,
+	type FinishReason,
+	type GenerateOptions,
+	type GenerateResult,
+	type GenerativeModel,
+	ImageError,
+	type Matrix,
+	type Message,
+	type ModelInputs,
+	type Processor,
+	type TrainableModel,
+} from "./model/generative-model.js";
+export type { Qwen2_5VLConfig } from "./model/qwen2_5_vl/config.js";
+export { initModel, type LoadModelOptions, loadModel, type SaveModelOptions, saveModel } from "./model/qwen2_5_vl/load.js";
+export { loadProcessor } from "./model/qwen2_5_vl/processor.js";
+export type { Qwen2_5VLModel } from "./model/qwen2_5_vl/qwen2_5_vl.js";
+// Sampling
+export { type GenerateCotOptions, generateCoT } from "./sampler/generate-cot.js";
+export { DEFAULT_COT_PROMPT, DEFAULT_NO_COT_PROMPT, fillTemplate, judgeMessages, readPromptTemplate } from "./sampler/prompt.js";
+export type { Rollout } from "./sampler/rollout.js";
+export type { SamplingProgress } from "./sampler/sampling-progress.js";
+export { rolloutSeed } from "./sampler/seed.js";
+// Judging and filtering
+export { correctAnswer } from "./reward/correct-answer.js";
+export { type Evaluation, evaluate } from "./reward/evaluate.js";
+export { type JudgeOptions, judgeRollout } from "./reward/judge-rollout.js";
+export { collectStats, formatStats, type JudgementStats } from "./reward/judgement-stats.js";
+export { type JudgedRollout, OUTCOMES, type Outcome } from "./reward/outcome.js";
+export { type Judgement, parseJudgement } from "./reward/parse-judgement.js";
+export { readJudgedRollouts } from "./reward/read-judged-rollouts.js";
+export { type FilteredRollouts, type RejectFilteredOptions, rejectFiltered } from "./reward/reject-filtered.js";
+export { accuracyReward, formatReward, type Reward } from "./reward/rewards.js";
+export { type SelectedRollouts, type SelectionStats, selectPerRecord } from "./reward/select-per-record.js";
+export { formatProportion, type Proportion, proportion } from "./reward/wilson-interval.js";
+// Conversations and training
+export type { DroppedRow, TrainingConversation, TrainingRow } from "./trainer/collate.js";
+export { LR_SCHEDULERS, type LrScheduler } from "./trainer/lr-schedule.js";
+export { readConversations, type ShareGptConversation, writeConversations } from "./trainer/sharegpt.js";
+export { type ToConversationOptions, toConversation } from "./trainer/to-conversation.js";
+export { Trainer, type TrainerOptions } from "./trainer/trainer.js";
+export { NonFiniteLossError, type StepRecord, type TrainingEvent, type TrainResult } from "./trainer/training-events.js";

@@ -18,6 +18,8 @@ const load = createRequire(import.meta.url);
 const PRIORITY = 3;
 /** What libtensorflow prints whenever it is loaded, see native/redirect_fd.cc. */
 const LOAD_NOTICES = [/^WARNING: All log messages before absl::InitializeLog/, /oneDNN custom operations are on/];
+/** What a CUDA runtime prints when its GPUs are hidden from it, which is what was asked for. */
+const HIDDEN_GPU_NOTICES = [/failed call to cuInit/];
 /** What a second copy of tfjs prints when tfjs-node-gpu comes from setup's cache folder; the first copy stays in charge. */
 const SECOND_COPY_NOTICES = [/backend was already registered/, /^Platform \w+ has already been set/, /is already registered/];
 
@@ -43,7 +45,7 @@ export async function useNative(runtime: StagedRuntime, device: "gpu" | "cpu"): 
 function register(runtime: StagedRuntime, device: "gpu" | "cpu"): void {
 	if (device === "gpu") process.env.TF_FORCE_GPU_ALLOW_GROWTH ??= "true";
 	else if (runtime.flavour === "cuda") process.env.CUDA_VISIBLE_DEVICES = "-1";
-	const binding = loadBinding(runtime);
+	const binding = loadBinding(runtime, device === "cpu" ? [...LOAD_NOTICES, ...HIDDEN_GPU_NOTICES] : LOAD_NOTICES);
 	const util = load("node:util") as { isNullOrUndefined?: (value: unknown) => boolean };
 	util.isNullOrUndefined ??= (value) => value === null || value === undefined;
 	const dist = path.join(runtime.kernels, "dist");
@@ -57,8 +59,8 @@ function register(runtime: StagedRuntime, device: "gpu" | "cpu"): void {
 	registerBackend(NATIVE_BACKEND, () => backend, PRIORITY);
 }
 
-/** Loads the addon; stderr is read meanwhile and handed on without TensorFlow's notices. */
-function loadBinding({ addon }: StagedRuntime): NativeBinding {
+/** Loads the addon; stderr is read meanwhile and handed on without the notices. */
+function loadBinding({ addon }: StagedRuntime, notices: readonly RegExp[]): NativeBinding {
 	if (process.env.TF_CPP_MIN_LOG_LEVEL !== undefined) return load(addon.binding) as NativeBinding;
 	process.env.TF_CPP_MIN_LOG_LEVEL = "2";
 	const descriptors = load(addon.redirect) as { redirect(fd: number, onto: number): number; restore(fd: number, saved: number): void };
@@ -73,7 +75,7 @@ function loadBinding({ addon }: StagedRuntime): NativeBinding {
 		closeSync(sink);
 		const lines = readFileSync(file, "utf8").split("\n");
 		rmSync(folder, { recursive: true });
-		const rest = lines.filter((line) => !LOAD_NOTICES.some((notice) => notice.test(line))).join("\n");
+		const rest = lines.filter((line) => !notices.some((notice) => notice.test(line))).join("\n");
 		if (rest.trim()) process.stderr.write(rest);
 	}
 }

@@ -129,7 +129,7 @@ async function stageLibraries(
 	const partial = `${folder}.partial`;
 	await rm(partial, { recursive: true, force: true });
 	await extractWheel(wheel, partial, steps);
-	if (flavour === "cuda") await installNvidia(partial, release, steps);
+	if (flavour === "cuda") await installNvidia(partial, downloads, release, steps);
 	const manifest = { flavour, tensorflowVersion: TENSORFLOW_VERSION, wheel: path.basename(wheel), stagedAt: new Date().toISOString() };
 	await writeManifest(partial, manifest);
 	await rm(folder, { recursive: true, force: true });

@@ -166,6 +166,38 @@ describe("NVIDIA's libraries", () => {
 		expect(extraRequirements(metadata, "and-cuda")).toEqual(["nvidia-cudnn-cu12<10.0,>=9.3.0.75"]);
 	});
 
+	it("are put beside libtensorflow, and a package that is there is not fetched again", async () => {
+		using world = fakeWorld();
+		const metadata = ["cublas", "nccl"].map((name) => `Requires-Dist: nvidia-${name}-cu12>=1; extra == "and-cuda"`).join("\n");
+		const files = { ...wheelFiles(), "tensorflow_cpu-2.21.0.dist-info/METADATA": metadata };
+		const wheel = await writeWheel(path.join(world.folder, "tf.whl"), { files });
+		const installing = (broken: string) => `
+			const fs = require("fs");
+			const name = /nvidia-(\\w+)/.exec(args.at(-1))?.[1];
+			if (args.includes("--version")) console.log("pip 99");
+			else if (name === "${broken}") { console.error("ERROR: disk full"); process.exit(1); }
+			else {
+				const folder = args[args.indexOf("--target") + 1] + "/nvidia/" + name + "/lib";
+				fs.mkdirSync(folder, { recursive: true });
+				fs.writeFileSync(folder + "/lib" + name + ".so", "");
+			}`;
+		world.addTool("python3", installing("nccl"));
+		const error = await failure(setup({ device: "cuda", wheel, env: world.env }));
+		expect(error).toMatchObject({ step: "nvidia", output: "ERROR: disk full" });
+		expect(error.command).toMatch(/pip install --target .*nvidia-nccl-cu12>=1'$/);
+
+		world.addTool("python3", installing("none"));
+		expect((await failure(setup({ device: "cuda", wheel, env: world.env }))).step).toBe("compile");
+		const installs = world.calls().filter((call) => call.includes("pip install"));
+		expect(installs.map((call) => /nvidia-\w+/.exec(call.split(" ").at(-1) ?? "")?.[0])).toEqual([
+			"nvidia-cublas",
+			"nvidia-nccl",
+			"nvidia-nccl",
+		]);
+		const libraries = path.join(runtimeFolder(world.cache, "cuda"), "nvidia");
+		expect(readdirSync(libraries, { recursive: true })).toEqual(expect.arrayContaining(["cublas/lib/libcublas.so", "nccl/lib/libnccl.so"]));
+	});
+
 	it("a wheel without them is refused for cuda", async () => {
 		using world = fakeWorld();
 		const wheel = await writeWheel(path.join(world.folder, "tf.whl"));

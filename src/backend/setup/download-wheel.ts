@@ -29,15 +29,14 @@ export async function requirePip(wheelName: string, options: { env: NodeJS.Proce
 	});
 }
 
-/** Arguments that make pip take the wheel for our platform whatever its own Python is. */
-export function pipWheelArgs(platform: string): string[] {
+/** Arguments that make pip take wheels for these platforms, whatever its own Python is. */
+export function pipWheelArgs(platforms: readonly string[]): string[] {
 	return [
 		"--no-deps",
 		"--only-binary=:all:",
 		"--python-version",
 		PYTHON_TAG,
-		"--platform",
-		platform,
+		...platforms.flatMap((platform) => ["--platform", platform]),
 		"--no-cache-dir",
 		"--disable-pip-version-check",
 		"--no-input",
@@ -65,7 +64,7 @@ export async function downloadWheel(
 	await mkdir(temporary, { recursive: true });
 	const requirements = path.join(folder, "requirements.txt");
 	await writeFile(requirements, `${wheel.packageName}==${TENSORFLOW_VERSION} --hash=sha256:${wheel.sha256}\n`);
-	const args = [...pip.args, "download", "--dest", folder, "--require-hashes", "-r", requirements, ...pipWheelArgs(wheel.platform)];
+	const args = [...pip.args, "download", "--dest", folder, "--require-hashes", "-r", requirements, ...pipWheelArgs(wheel.platforms)];
 	await runPip(pip.program, args, { env, signal, onProgress, temporary, wheel });
 	await rm(temporary, { recursive: true, force: true });
 	const path_ = await findWheel(folder);

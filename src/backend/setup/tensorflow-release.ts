@@ -21,29 +21,35 @@ export type RuntimeFlavour = "cpu" | "cuda";
 export interface TensorflowWheel {
 	/** The Python package. */
 	packageName: string;
-	/** pip's platform tag. */
-	platform: string;
+	/** pip's platform tags, best first; it accepts no older ones by itself. */
+	platforms: readonly string[];
 	/** Size in bytes, for the progress bar. */
 	bytes: number;
 	sha256: string;
 }
 
+/** TensorFlow's wheels are manylinux_2_27; NVIDIA's have older tags (pip takes manylinux2014 for 2010 and 1 as well). */
+function manylinux(arch: "x86_64" | "aarch64"): string[] {
+	const minors = [27, 26, 25, 24, 23, 22, 21, 20, 19, 18, 17];
+	return [...minors.map((minor) => `manylinux_2_${minor}_${arch}`), `manylinux2014_${arch}`];
+}
+
 const WHEELS: Partial<Record<string, TensorflowWheel>> = {
 	"cpu-linux-x64": {
 		packageName: "tensorflow-cpu",
-		platform: "manylinux_2_27_x86_64",
+		platforms: manylinux("x86_64"),
 		bytes: 273_829_956,
 		sha256: "2b847d217b02ee7731ed91431daf3250daa0196c3c94614d23be27232e6e5b6c",
 	},
 	"cuda-linux-x64": {
 		packageName: "tensorflow",
-		platform: "manylinux_2_27_x86_64",
+		platforms: manylinux("x86_64"),
 		bytes: 572_440_367,
 		sha256: "9056fbc9ba04235810b71ae6cbd958a196e8804fb53bbcffbf3e23b56155f124",
 	},
 	"cpu-linux-arm64": {
 		packageName: "tensorflow",
-		platform: "manylinux_2_27_aarch64",
+		platforms: manylinux("aarch64"),
 		bytes: 281_828_020,
 		sha256: "4b24aca16d527a3cf1c37f720c04c484c3d20f4d0fdfa98632ac8b9f3be6eb5c",
 	},

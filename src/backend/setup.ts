@@ -80,11 +80,17 @@ export async function setup({
 	if (!("missing" in staged)) return { ...(await probeStaged(staged, steps)), reason, alreadyStaged: true };
 	const cache = cacheFolder(env);
 	await mkdir(cache, { recursive: true });
-	const release = await lockCache(cache, steps);
+	// proper-lockfile tells of a lock that another process took over (this one slept too long) only by a callback.
+	const lost = new AbortController();
+	const release = await lockCache(cache, steps, (error) => lost.abort(lockLost(cache, error)));
+	const stop = signal ? AbortSignal.any([signal, lost.signal]) : lost.signal;
 	try {
-		return { ...(await stage(cache, flavour, wheel, steps)), reason, alreadyStaged: false };
+		return { ...(await stage(cache, flavour, wheel, { ...steps, signal: stop })), reason, alreadyStaged: false };
+	} catch (error) {
+		// Streams and child processes each have their own abort error; the caller's reason is the one to hand back.
+		throw stop.aborted ? stop.reason : error;
 	} finally {
-		await release();
+		if (!lost.signal.aborted) await release();
 	}
 }
 
@@ -156,11 +162,16 @@ async function probeStaged(
 }
 
 /** Waits for its turn; a lock whose owner died is taken over after half a minute. */
-async function lockCache(cache: string, { signal, onProgress }: StepOptions): Promise<() => Promise<void>> {
+async function lockCache(
+	cache: string,
+	{ signal, onProgress }: StepOptions,
+	onCompromised: (error: Error) => void,
+): Promise<() => Promise<void>> {
+	const options = { lockfilePath: path.join(cache, "setup.lock"), stale: LOCK_STALE_MS, realpath: false, onCompromised };
 	const deadline = Date.now() + LOCK_WAIT_MS;
 	for (;;) {
 		try {
-			return await lockfile.lock(cache, { lockfilePath: path.join(cache, "setup.lock"), stale: LOCK_STALE_MS, realpath: false });
+			return await lockfile.lock(cache, options);
 		} catch (error) {
 			if ((error as NodeJS.ErrnoException).code !== "ELOCKED") throw error;
 			if (Date.now() > deadline) throw lockTimeout(cache, error);
@@ -169,6 +180,11 @@ async function lockCache(cache: string, { signal, onProgress }: StepOptions): Pr
 		onProgress({ step: "lock", detail: "another process is running setup; waiting for it" });
 		await new Promise((resolve) => setTimeout(resolve, LOCK_RETRY_MS));
 	}
+}
+
+function lockLost(cache: string, cause: Error): SetupError {
+	const problem = `the lock of ${cache} was taken over while this process was suspended`;
+	return new SetupError({ step: "lock", problem, wayOut: "run setup again; what was finished is kept", cause });
 }
 
 function lockTimeout(cache: string, cause: unknown): SetupError {

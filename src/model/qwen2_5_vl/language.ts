@@ -6,9 +6,9 @@
  * Hidden states stay [N, C] through the layers: a row per token, so that every projection is one 2-D matMul.
  */
 import { add, reshape, type Tensor, type Tensor1D, type Tensor2D, type Tensor3D, type Tensor4D, transpose } from "../../backend/tf.js";
-import { swiglu } from "../../nn/activations.js";
 import { attention } from "../../nn/attention.js";
 import { Embedding } from "../../nn/embedding.js";
+import { GatedMlp } from "../../nn/gated-mlp.js";
 import type { KvCache } from "../../nn/kv-cache.js";
 import { Linear } from "../../nn/linear.js";
 import type { ParameterScope } from "../../nn/parameter-scope.js";
@@ -63,33 +63,17 @@ class SelfAttention {
 	}
 }
 
-class Mlp {
-	private readonly gate_proj: Linear;
-	private readonly up_proj: Linear;
-	private readonly down_proj: Linear;
-
-	constructor(p: ParameterScope) {
-		this.gate_proj = new Linear(p.scope("gate_proj"), { bias: false });
-		this.up_proj = new Linear(p.scope("up_proj"), { bias: false });
-		this.down_proj = new Linear(p.scope("down_proj"), { bias: false });
-	}
-
-	forward(x: Tensor2D): Tensor2D {
-		return this.down_proj.forward(swiglu(this.gate_proj.forward(x), this.up_proj.forward(x)));
-	}
-}
-
 class DecoderLayer {
 	private readonly input_layernorm: RmsNorm;
 	private readonly post_attention_layernorm: RmsNorm;
 	private readonly self_attn: SelfAttention;
-	private readonly mlp: Mlp;
+	private readonly mlp: GatedMlp;
 
 	constructor(p: ParameterScope, config: TextConfig) {
 		this.input_layernorm = new RmsNorm(p.scope("input_layernorm"), config.rmsNormEps);
 		this.post_attention_layernorm = new RmsNorm(p.scope("post_attention_layernorm"), config.rmsNormEps);
 		this.self_attn = new SelfAttention(p.scope("self_attn"), config);
-		this.mlp = new Mlp(p.scope("mlp"));
+		this.mlp = new GatedMlp(p.scope("mlp"), { bias: false });
 	}
 
 	forward(x: Tensor2D, pass: DecoderPass, layer: number): Tensor2D {

@@ -9,7 +9,8 @@
  * Legend: P patches, C hidden, H heads, D head dim, M merged units (P / 4), O text hidden size.
  */
 import { add, reshape, slice, type Tensor2D, type Tensor3D, tensor2d } from "../../backend/tf.js";
-import { gelu, swiglu } from "../../nn/activations.js";
+import { gelu } from "../../nn/activations.js";
+import { GatedMlp } from "../../nn/gated-mlp.js";
 import { Linear } from "../../nn/linear.js";
 import type { ParameterScope } from "../../nn/parameter-scope.js";
 import { RmsNorm } from "../../nn/rms-norm.js";
@@ -45,33 +46,17 @@ class VisionAttention {
 	}
 }
 
-class VisionMlp {
-	private readonly gate_proj: Linear;
-	private readonly up_proj: Linear;
-	private readonly down_proj: Linear;
-
-	constructor(p: ParameterScope) {
-		this.gate_proj = new Linear(p.scope("gate_proj"), { bias: true });
-		this.up_proj = new Linear(p.scope("up_proj"), { bias: true });
-		this.down_proj = new Linear(p.scope("down_proj"), { bias: true });
-	}
-
-	forward(x: Tensor2D): Tensor2D {
-		return this.down_proj.forward(swiglu(this.gate_proj.forward(x), this.up_proj.forward(x)));
-	}
-}
-
 class VisionBlock {
 	private readonly norm1: RmsNorm;
 	private readonly norm2: RmsNorm;
 	private readonly attn: VisionAttention;
-	private readonly mlp: VisionMlp;
+	private readonly mlp: GatedMlp;
 
 	constructor(p: ParameterScope, config: VisionConfig) {
 		this.norm1 = new RmsNorm(p.scope("norm1"), NORM_EPS);
 		this.norm2 = new RmsNorm(p.scope("norm2"), NORM_EPS);
 		this.attn = new VisionAttention(p.scope("attn"), config.numHeads);
-		this.mlp = new VisionMlp(p.scope("mlp"));
+		this.mlp = new GatedMlp(p.scope("mlp"), { bias: true });
 	}
 
 	forward(x: Tensor2D, rotary: RotaryTables, segments: Segments): Tensor2D {

@@ -1,0 +1,22 @@
+import type { Tensor2D } from "../backend/tf.js";
+import { swiglu } from "./activations.js";
+import { Linear } from "./linear.js";
+import type { ParameterScope } from "./parameter-scope.js";
+
+/** down(silu(gate(x)) · up(x)), the feed-forward layer of Llama and Qwen (Shazeer 2020). */
+export class GatedMlp {
+	private readonly gate_proj: Linear;
+	private readonly up_proj: Linear;
+	private readonly down_proj: Linear;
+
+	constructor(p: ParameterScope, { bias }: { bias: boolean }) {
+		this.gate_proj = new Linear(p.scope("gate_proj"), { bias });
+		this.up_proj = new Linear(p.scope("up_proj"), { bias });
+		this.down_proj = new Linear(p.scope("down_proj"), { bias });
+	}
+
+	/** @param x [N, C] → [N, C] */
+	forward(x: Tensor2D): Tensor2D {
+		return this.down_proj.forward(swiglu(this.gate_proj.forward(x), this.up_proj.forward(x)));
+	}
+}

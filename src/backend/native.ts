@@ -3,7 +3,7 @@
  *
  * tfjs-node-gpu's own index.js is not used: it insists on an addon in its own folder and needs install-time packages.
  * Its kernels and its backend class are loaded instead, and given the addon that setup compiled.
- * Node 23 dropped `util.isNullOrUndefined`, which those files call; it is put back first.
+ * They call `util.isNullOrUndefined` (gone since Node 23) and `util.isArray` (warned of since 22): both are put back first.
  */
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -46,8 +46,8 @@ function register(runtime: StagedRuntime, device: "gpu" | "cpu"): void {
 	if (device === "gpu") process.env.TF_FORCE_GPU_ALLOW_GROWTH ??= "true";
 	else if (runtime.flavour === "cuda") process.env.CUDA_VISIBLE_DEVICES = "-1";
 	const binding = loadBinding(runtime, device === "cpu" ? [...LOAD_NOTICES, ...HIDDEN_GPU_NOTICES] : LOAD_NOTICES);
-	const util = load("node:util") as { isNullOrUndefined?: (value: unknown) => boolean };
-	util.isNullOrUndefined ??= (value) => value === null || value === undefined;
+	const isNullOrUndefined = (value: unknown) => value === null || value === undefined;
+	Object.assign(load("node:util") as object, { isNullOrUndefined, isArray: Array.isArray });
 	const dist = path.join(runtime.kernels, "dist");
 	const { NodeJSKernelBackend } = withoutNotices(() => {
 		load(path.join(dist, "register_all_kernels"));

@@ -10,7 +10,6 @@ import { createReadStream } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { pipeline } from "node:stream";
 import { TextDecoder } from "node:util";
-import { streamArray } from "stream-json/streamers/stream-array.js";
 import { DatasetError } from "./dataset-error.js";
 
 /** A row as parsed, or why it could not be; `row` counts from 0, blank lines apart. */
@@ -72,6 +71,8 @@ function kindOf(file: string, byte: number): "array" | "lines" {
 }
 
 async function* readArray(file: string, start: number): AsyncGenerator<JsonRow> {
+	// ES modules only: a static import would become a `require` in the CommonJS build, which Node 20 before 20.19 refuses.
+	const { streamArray } = await import("stream-json/streamers/stream-array.js");
 	const elements = streamArray.withParserAsStream({ streamValues: false });
 	// The callback only keeps pipeline from throwing by itself: an error destroys `elements`, whose loop below then throws it.
 	pipeline(createReadStream(file, { start, highWaterMark: BLOCK }), decodeUtf8, elements, () => undefined);

@@ -35,11 +35,20 @@ export function splitOf({ count, colour, shape, place }: Scene): Split {
 	return fifth === 0 ? "heldout" : fifth === 1 ? "rejection" : "cold-start";
 }
 
+const ALL_SCENES: readonly Scene[] = COUNTS.flatMap((count) =>
+	COLOURS.flatMap((colour) => SHAPES.flatMap((shape) => PLACES.map((place) => ({ count, colour, shape, place })))),
+);
+
+/** Each split's scenes, hashed once: a cold start asks a hundred thousand times. */
+const SCENES_OF: Record<Split, readonly Scene[]> = {
+	"cold-start": ALL_SCENES.filter((scene) => splitOf(scene) === "cold-start"),
+	rejection: ALL_SCENES.filter((scene) => splitOf(scene) === "rejection"),
+	heldout: ALL_SCENES.filter((scene) => splitOf(scene) === "heldout"),
+};
+
 /** Every scene of a split once; 288 in all. */
-export function scenesOf(split: Split): Scene[] {
-	return COUNTS.flatMap((count) =>
-		COLOURS.flatMap((colour) => SHAPES.flatMap((shape) => PLACES.map((place) => ({ count, colour, shape, place })))),
-	).filter((scene) => splitOf(scene) === split);
+export function scenesOf(split: Split): readonly Scene[] {
+	return SCENES_OF[split];
 }
 
 export function randomScene(split: Split, random: Random): Scene {
@@ -128,14 +137,14 @@ function shapeSvg(shape: Scene["shape"], spot: Spot, fill: string, turn: number)
 
 /** A picture of the scene as SVG text; which picture, `random` decides. */
 export function sceneSvg(scene: Scene, random: Random): string {
-	const grey = random.between(78, 96);
+	const grey = random.between(42, 54);
 	const [hue, saturation, lightness] = HSL[scene.colour];
 	const fill = `hsl(${(hue + random.between(-4, 4)).toFixed(0)},${saturation}%,${(lightness + random.between(-4, 4)).toFixed(0)}%)`;
 	const shapes = placeShapes(scene, random).map((spot) => shapeSvg(scene.shape, spot, fill, random.between(-0.12, 0.12)));
 	return [
 		`<svg xmlns="http://www.w3.org/2000/svg" width="${SIDE}" height="${SIDE}">`,
 		'<defs><pattern id="paper" width="4" height="4" patternUnits="userSpaceOnUse">',
-		`<rect width="4" height="4" fill="hsl(0,0%,${grey.toFixed(0)}%)"/><rect width="2" height="2" fill="hsl(0,0%,${(grey - 9).toFixed(0)}%)"/>`,
+		`<rect width="4" height="4" fill="hsl(0,0%,${grey.toFixed(0)}%)"/><rect width="2" height="2" fill="hsl(0,0%,${(grey - 6).toFixed(0)}%)"/>`,
 		'</pattern></defs><rect width="100%" height="100%" fill="url(#paper)"/>',
 		...shapes,
 		"</svg>",

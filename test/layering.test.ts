@@ -49,7 +49,10 @@ const TABLE: Record<string, Row> = {
 	},
 	"testing.ts": { imports: [SEAM], packages: ["node:fs"] },
 	"index.ts": { imports: ["backend", "checkpoint", "files", "dataset", "model", SEAM, "sampler", "reward", "trainer"] },
-	cli: { imports: ["index.ts"], packages: ["node:fs", "commander", "cli-progress", "cli-table3", "yaml", "zod"] },
+	cli: {
+		imports: ["index.ts", "../package.json"],
+		packages: ["node:fs", "commander", "cli-progress", "cli-table3", "fastest-levenshtein", "yaml", "zod"],
+	},
 };
 
 interface Import {

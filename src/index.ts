@@ -6,6 +6,8 @@
 export { BackendUnavailableError } from "./backend/backend-unavailable-error.js";
 export { type DoctorReport, doctor } from "./backend/doctor.js";
 export { BACKENDS, type BackendName, type BackendRequest, type SelectedBackend, selectBackend } from "./backend/select-backend.js";
+export { SetupError, type SetupStep } from "./backend/setup/setup-error.js";
+export type { SetupProgress } from "./backend/setup/setup-progress.js";
 export { type SetupOptions, type SetupResult, setup } from "./backend/setup.js";
 // Data set
 export { keyOf } from "./dataset/key-of.js";
@@ -34,12 +36,6 @@ export type { Qwen2_5VLConfig } from "./model/qwen2_5_vl/config.js";
 export { initModel, type LoadModelOptions, loadModel, type SaveModelOptions, saveModel } from "./model/qwen2_5_vl/load.js";
 export { loadProcessor } from "./model/qwen2_5_vl/processor.js";
 export type { Qwen2_5VLModel } from "./model/qwen2_5_vl/qwen2_5_vl.js";
-// Sampling
-export { type GenerateCotOptions, generateCoT } from "./sampler/generate-cot.js";
-export { DEFAULT_COT_PROMPT, DEFAULT_NO_COT_PROMPT, fillTemplate, judgeMessages, readPromptTemplate } from "./sampler/prompt.js";
-export type { Rollout } from "./sampler/rollout.js";
-export type { SamplingProgress } from "./sampler/sampling-progress.js";
-export { rolloutSeed } from "./sampler/seed.js";
 // Judging and filtering
 export { correctAnswer } from "./reward/correct-answer.js";
 export { type Evaluation, evaluate } from "./reward/evaluate.js";
@@ -52,6 +48,12 @@ export { type FilteredRollouts, type RejectFilteredOptions, rejectFiltered } fro
 export { accuracyReward, formatReward, type Reward } from "./reward/rewards.js";
 export { type SelectedRollouts, type SelectionStats, selectPerRecord } from "./reward/select-per-record.js";
 export { formatProportion, type Proportion, proportion } from "./reward/wilson-interval.js";
+// Sampling
+export { type GenerateCotOptions, generateCoT } from "./sampler/generate-cot.js";
+export { DEFAULT_COT_PROMPT, DEFAULT_NO_COT_PROMPT, fillTemplate, judgeMessages, readPromptTemplate } from "./sampler/prompt.js";
+export type { Rollout } from "./sampler/rollout.js";
+export type { SamplingProgress } from "./sampler/sampling-progress.js";
+export { rolloutSeed } from "./sampler/seed.js";
 // Conversations and training
 export type { DroppedRow, TrainingConversation, TrainingRow } from "./trainer/collate.js";
 export { LR_SCHEDULERS, type LrScheduler } from "./trainer/lr-schedule.js";

@@ -1,0 +1,57 @@
+/** Scores a judge on held-out pairs, and the table that people read. */
+import Table from "cli-table3";
+import { type Evaluation, evaluate, formatProportion, type GenerativeModel, generateCoT, OUTCOMES } from "../index.js";
+import type { EvaluateOptions } from "./options.js";
+import type { SurveyedRecords } from "./records.js";
+import type { Session } from "./session.js";
+
+/** @param name of the stage, for its bar. @throws the signal's reason; otherwise as evaluate does. */
+export async function scoreHeldOut(
+	model: GenerativeModel,
+	{ records, count }: SurveyedRecords,
+	promptTemplate: string | undefined,
+	options: Pick<EvaluateOptions, "batch_size" | "max_new_tokens" | "use_cot" | "seed">,
+	name: string,
+	session: Session,
+): Promise<Evaluation> {
+	const { batch_size: batchSize, max_new_tokens: maxNewTokens, use_cot: useCot, seed } = options;
+	const stage = session.stage(name, count);
+	const rollouts = generateCoT(records, model, {
+		...{ batchSize, maxNewTokens, useCot, seed, promptTemplate, temperature: 0, signal: session.signal },
+		onProgress: ({ done, tokensPerSecond }) => stage.update(done, count, `${tokensPerSecond.toFixed(0)} tokens/s`),
+	});
+	try {
+		return await evaluate(rollouts, { useCot });
+	} finally {
+		stage.end();
+	}
+}
+
+const percent = (share: number) => (Number.isNaN(share) ? "–" : `${(100 * share).toFixed(1)} %`);
+
+const NO_RULES_BETWEEN_ROWS = { mid: "", "left-mid": "", "mid-mid": "", "right-mid": "" };
+
+/** One column of numbers per evaluation. */
+export function evaluationTable(columns: Readonly<Record<string, Evaluation>>): string {
+	const evaluations = Object.values(columns);
+	const row = (label: string, cell: (evaluation: Evaluation) => string | number) => [label, ...evaluations.map(cell)];
+	const table = new Table({
+		head: ["", ...Object.keys(columns)],
+		style: { head: [], border: [] },
+		chars: NO_RULES_BETWEEN_ROWS,
+		colAligns: ["left", ...evaluations.map(() => "right" as const)],
+	});
+	table.push(
+		row("accuracy, 95 % interval", ({ accuracy, ci }) => `${percent(accuracy)} (${ci.map((end) => (100 * end).toFixed(1)).join("–")})`),
+		row("parsed", ({ parseRate }) => percent(parseRate)),
+		row("says “Image 1”", ({ saysImage1 }) => percent(saysImage1)),
+		row("accuracy, preferred shown first", ({ perOrder }) => formatProportion(perOrder.preferredFirst.accuracy)),
+		row("accuracy, preferred shown second", ({ perOrder }) => formatProportion(perOrder.preferredSecond.accuracy)),
+		row("tokens per judgement", ({ meanTokens }) => meanTokens.toFixed(1)),
+		row("judgements", ({ n }) => n),
+		...OUTCOMES.filter((outcome) => evaluations.some(({ outcomes }) => outcomes[outcome] > 0)).map((outcome) =>
+			row(`  ${outcome}`, ({ outcomes }) => outcomes[outcome]),
+		),
+	);
+	return table.toString();
+}

@@ -1,0 +1,275 @@
+/**
+ * Every flag of every command, and the one place where they are parsed. Names are LightRFT's where LightRFT has the flag; config files
+ * have the same names as keys. What is given on the command line goes before the config file.
+ */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { z } from "zod";
+import { LR_SCHEDULERS, loadDataset } from "../index.js";
+import { choice, flag, flagInfo, interval, positive, real, text, toggle, whole } from "./flag.js";
+import { normaliseKey } from "./normalise-flags.js";
+import { UsageError } from "./usage-error.js";
+
+/** Other names that flags go by. */
+export const ALIASES: Readonly<Record<string, string>> = {
+	use_tensorboard: "log_dir",
+	weight_decay: "l2",
+	learning_rate: "actor_learning_rate",
+	warmup_ratio: "lr_warmup_ratio",
+	warmup_steps: "lr_warmup_steps",
+};
+
+const checkpointFolder = () =>
+	text("the folder of a checkpoint").refine((dir) => existsSync(join(dir, "config.json")), {
+		error: "expected the folder of a Hugging Face checkpoint, with a config.json (download it first; hub names are not resolved)",
+	});
+
+/** `a:x,b:y` and repeated flags, as one list. */
+const splitSources = (value: unknown) =>
+	(Array.isArray(value) ? value : [value]).flatMap((v) => (typeof v === "string" ? v.split(/,(?=[\w-]+:)/) : [v]));
+
+const datasetSources = () =>
+	z.preprocess(
+		(value) => (value === undefined ? value : splitSources(value)),
+		z.array(text()).superRefine((sources, context) => {
+			try {
+				loadDataset(sources);
+			} catch (error) {
+				context.addIssue({ code: "custom", message: (error as Error).message });
+			}
+		}),
+	);
+
+/** `imagegen-cot-reward-5k:path.json` or the path alone: every source name of LightRFT's means the same ShareGPT rows. */
+const conversationFiles = () =>
+	z.preprocess(
+		(value) => (value === undefined ? value : splitSources(value).map((v) => (typeof v === "string" ? v.replace(/^[\w-]{2,}:/, "") : v))),
+		z.array(text('ShareGPT files, as "imagegen-cot-reward-5k:path.json" or "path.json"')),
+	);
+
+const betas = () =>
+	z.preprocess(
+		(value) => (Array.isArray(value) ? value : String(value).split(",")),
+		z.tuple([real(0, 1), real(0, 1)], { error: "expected two numbers" }),
+	);
+
+const modelFlags = {
+	backend: flag(
+		choice("auto", "native-gpu", "native-cpu", "wasm", "cpu").default("auto"),
+		"what computes; one that is named is never replaced",
+		"NAME",
+	),
+	min_pixels: flag(whole().optional(), "least area of an image after resizing; default: the checkpoint's", "N"),
+	max_pixels: flag(whole().optional(), "most area of an image after resizing; default: the checkpoint's", "N"),
+};
+
+const dataFlags = {
+	data_path: flag(datasetSources(), 'preference pairs, "hpdv3:path.json"; repeat it or separate by commas', "SOURCE", "repeat"),
+	image_root: flag(text().optional(), "folder that image paths are relative to; default: each data file's own", "DIR"),
+	limit: flag(whole().optional(), "at most so many pairs; default: all", "N"),
+	shuffle_buffer: flag(whole(0).default(0), "pairs held to shuffle the stream; 0 keeps the file's order", "N"),
+	max_bad_rows: flag(whole(0).default(0), "bad rows that may be left out; with more the command fails", "N"),
+};
+
+const ORDERS = ["stored", "random", "both"] as const;
+const seed = flag(whole(Number.MIN_SAFE_INTEGER).default(42), "of shuffling, random orders and sampling", "N");
+const batchSize = flag(whole().default(32), "judgements generated together", "N");
+const maxNewTokens = flag(whole().default(2048), "most tokens of a judgement", "N");
+
+const questionFlags = {
+	use_cot: flag(toggle().default(true), "expect reasoning before the answer; --no-use_cot: the answer alone"),
+	prompt_template: flag(
+		text().optional(),
+		"text file with {prompt} for the caption; default: prompt.txt of the checkpoint, else the built-in question",
+		"FILE",
+	),
+	task_instruction: flag(text().optional(), "the same as text", "TEXT"),
+};
+
+const samplingFlags = {
+	samples_per_record: flag(whole().default(1), "judgements per pair and shown order", "N"),
+	temperature: flag(real(0).default(1), "0 is greedy", "X"),
+	top_p: flag(positive(1).optional(), "keep the likeliest tokens up to this probability; default: all", "X"),
+	top_k: flag(whole().optional(), "keep the k likeliest tokens; default: all", "N"),
+	repetition_penalty: flag(positive().optional(), "above 1: tokens already there get less likely; default: 1", "X"),
+	orders: flag(choice(...ORDERS).default("random"), "how a pair is shown: stored, random or both ways", "HOW"),
+	both_orders_rule: flag(toggle().default(false), "keep a pair only where it was judged right in both orders (with --orders both)"),
+	max_per_order: flag(whole().optional(), "judgements kept per pair and shown order; default: all", "N"),
+};
+
+const trainingFlags = {
+	train_batch_size: flag(whole().default(8), "conversations per step", "N"),
+	micro_train_batch_size: flag(whole().default(1), "conversations per forward pass: memory against speed", "N"),
+	max_epochs: flag(whole().default(3), "passes over the data", "N"),
+	max_steps: flag(whole().optional(), "ends earlier", "N"),
+	prompt_max_len: flag(whole().default(13000), "longer conversations are dropped and reported, never cut", "N"),
+	actor_learning_rate: flag(positive().default(2.5e-6), "peak learning rate (also --learning_rate)", "X"),
+	lr_scheduler: flag(choice(...LR_SCHEDULERS).default("cosine"), "after the warm-up", "NAME"),
+	lr_warmup_ratio: flag(real(0, 1).default(0.03), "part of all steps spent warming up", "X"),
+	lr_warmup_steps: flag(whole(0).optional(), "steps of it; goes before the ratio", "N"),
+	l2: flag(real(0).default(0.01), "decoupled weight decay, on matrices (also --weight_decay)", "X"),
+	adam_betas: flag(betas().default([0.9, 0.95]), "AdamW's", "X", "words"),
+	max_norm: flag(positive().default(1), "gradients are clipped to this norm", "X"),
+	save_steps: flag(interval().optional(), "steps between checkpoints; default: the end only", "N"),
+	max_ckpt_num: flag(whole().optional(), "checkpoints kept; default: all", "N"),
+	logging_steps: flag(whole().default(1), "steps between lines of metrics", "N"),
+	eval_steps: flag(interval().optional(), "steps between evaluations; default: the end only", "N"),
+};
+
+const heldOutFlags = {
+	eval_data_path: flag(datasetSources().optional(), "held-out pairs to evaluate on", "SOURCE", "repeat"),
+	eval_image_root: flag(text().optional(), "their image root; default: each data file's own folder", "DIR"),
+	eval_limit: flag(whole().optional(), "at most so many of them; default: all", "N"),
+};
+
+const overwrite = flag(toggle().default(false), "replace what an earlier run wrote");
+const relativePaths = flag(toggle().default(false), "write image paths relative to the data root; default: absolute");
+
+const notBothQuestions = (o: { prompt_template?: string; task_instruction?: string }) =>
+	o.prompt_template === undefined || o.task_instruction === undefined;
+const NOT_BOTH_QUESTIONS = { path: ["task_instruction"], error: "expected --prompt_template or --task_instruction, not both" };
+const bothOrdersShown = (o: { both_orders_rule: boolean; orders: string }) => !o.both_orders_rule || o.orders === "both";
+const BOTH_ORDERS_SHOWN = { path: ["both_orders_rule"], error: "expected --orders both with it: a pair must be shown both ways" };
+
+export const sampleOptions = z
+	.strictObject({
+		model_path: flag(checkpointFolder(), "the judge", "DIR"),
+		...dataFlags,
+		output_path: flag(text(), "a folder, or the path of filtered_samples.json", "PATH"),
+		batch_size: batchSize,
+		max_new_tokens: maxNewTokens,
+		...questionFlags,
+		...samplingFlags,
+		seed,
+		...modelFlags,
+		overwrite,
+	})
+	.refine(notBothQuestions, NOT_BOTH_QUESTIONS)
+	.refine(bothOrdersShown, BOTH_ORDERS_SHOWN);
+
+export const convertOptions = z
+	.strictObject({
+		filtered_samples_path: flag(text(), "filtered_samples.json, as `sample` writes it", "FILE"),
+		output_path: flag(text(), "the ShareGPT file to write", "FILE"),
+		data_root: flag(text().optional(), "folder that relative image paths are relative to", "DIR"),
+		relative_paths: relativePaths,
+		bare_images: flag(toggle().default(false), "no <image> placeholders and no image numbers in the text"),
+		overwrite,
+	})
+	.refine((o) => !o.relative_paths || o.data_root !== undefined, {
+		path: ["relative_paths"],
+		error: "expected --data_root with it: the folder to be relative to",
+	});
+
+export const trainOptions = z.strictObject({
+	pretrain: flag(checkpointFolder(), "the model to fine-tune", "DIR"),
+	save_path: flag(text(), "receives the fine-tuned model and checkpoint-<step> folders", "DIR"),
+	train_data: flag(conversationFiles(), 'ShareGPT rows, "imagegen-cot-reward-5k:path.json" or "path.json"', "SOURCE", "repeat"),
+	data_root: flag(text().optional(), "folder of the rows' images; default: paths as they are", "DIR"),
+	...trainingFlags,
+	log_dir: flag(text().optional(), "metrics.jsonl and TensorBoard events (also --use_tensorboard); default: none", "DIR"),
+	resume_from_checkpoint: flag(text().optional(), "a checkpoint-<step> folder to go on from", "DIR"),
+	...heldOutFlags,
+	eval_batch_size: flag(whole().default(32), "judgements generated together in evaluations", "N"),
+	generate_max_len: flag(whole().default(1024), "most tokens of a judgement in evaluations", "N"),
+	use_cot: questionFlags.use_cot,
+	prompt_template: questionFlags.prompt_template,
+	seed,
+	...modelFlags,
+	overwrite,
+});
+
+export const evaluateOptions = z
+	.strictObject({
+		model_path: flag(checkpointFolder(), "the judge", "DIR"),
+		...dataFlags,
+		orders: flag(choice(...ORDERS).default("both"), "how a pair is shown: stored, random or both ways", "HOW"),
+		batch_size: batchSize,
+		max_new_tokens: maxNewTokens,
+		...questionFlags,
+		seed,
+		...modelFlags,
+		json: flag(toggle().default(false), "print JSON"),
+	})
+	.refine(notBothQuestions, NOT_BOTH_QUESTIONS);
+
+export const runOptions = z
+	.strictObject({
+		model_path: flag(checkpointFolder(), "the judge", "DIR"),
+		...dataFlags,
+		output_path: flag(text(), "folder that receives everything", "DIR"),
+		batch_size: batchSize,
+		max_new_tokens: maxNewTokens,
+		...questionFlags,
+		...samplingFlags,
+		relative_paths: relativePaths,
+		...trainingFlags,
+		...heldOutFlags,
+		seed,
+		...modelFlags,
+		overwrite,
+	})
+	.refine(notBothQuestions, NOT_BOTH_QUESTIONS)
+	.refine(bothOrdersShown, BOTH_ORDERS_SHOWN)
+	.refine((o) => !o.relative_paths || o.image_root !== undefined, {
+		path: ["relative_paths"],
+		error: "expected --image_root with it: the folder to be relative to",
+	});
+
+export const setupOptions = z.strictObject({
+	device: flag(choice("auto", "cpu", "cuda").default("auto"), "auto: cuda where there is an NVIDIA driver", "NAME"),
+	wheel: flag(text().optional(), "a TensorFlow wheel on this machine, instead of a download", "FILE"),
+});
+
+export const doctorOptions = z.strictObject({ json: flag(toggle().default(false), "print JSON") });
+
+export type SampleOptions = z.output<typeof sampleOptions>;
+export type ConvertOptions = z.output<typeof convertOptions>;
+export type TrainOptions = z.output<typeof trainOptions>;
+export type RunOptions = z.output<typeof runOptions>;
+export type EvaluateOptions = z.output<typeof evaluateOptions>;
+/** Where the judge's question comes from. */
+export type QuestionOptions = Partial<Pick<SampleOptions, "prompt_template" | "task_instruction">>;
+export type ModelOptions = Pick<SampleOptions, keyof typeof modelFlags>;
+export type DataOptions = Pick<SampleOptions, keyof typeof dataFlags | "orders" | "seed">;
+export type HeldOutOptions = Pick<TrainOptions, keyof typeof heldOutFlags | "seed">;
+export type TrainingFlags = Pick<TrainOptions, keyof typeof trainingFlags | "seed">;
+
+/** Values of a config file, and its name for messages. */
+export interface ConfigValues {
+	file: string;
+	/** Keys already in the flags' spelling. */
+	values: Readonly<Record<string, unknown>>;
+}
+
+/**
+ * Checks flags and config together; a flag goes before the config's key.
+ * @throws UsageError that names every flag or key that is wrong: expected, got.
+ */
+export function parseOptions<T extends z.ZodObject>(
+	schema: T,
+	flags: Readonly<Record<string, unknown>>,
+	config?: ConfigValues,
+): z.output<T> {
+	const given: Record<string, unknown> = { ...config?.values, ...flags };
+	const parsed = schema.safeParse(given);
+	if (parsed.success) return parsed.data;
+	const lines = parsed.error.issues.map((issue) => {
+		const key = String(issue.path[0] ?? "");
+		const where = config && !(key in flags) && key in config.values ? `${config.file}: ${key}` : `--${key}`;
+		if (given[key] === undefined) return `${where} is missing: ${flagInfo(schema.shape[key] as z.ZodType).help}`;
+		return `${where}: ${issue.message}${issue.message.includes("got ") ? "" : `, got ${JSON.stringify(given[key])}`}`;
+	});
+	throw new UsageError([...new Set(lines)].join("\n"));
+}
+
+/** A config file's keys in the flags' spelling. @throws UsageError for a key given in two spellings. */
+export function normaliseConfig(file: string, values: Readonly<Record<string, unknown>>): ConfigValues {
+	const normalised: Record<string, unknown> = {};
+	for (const [key, value] of Object.entries(values)) {
+		const name = normaliseKey(key, ALIASES);
+		if (name in normalised) throw new UsageError(`${file}: ${key}: expected each option once, got ${name} in two spellings`);
+		normalised[name] = value;
+	}
+	return { file, values: normalised };
+}

@@ -1,0 +1,87 @@
+/** Where commands write, and what must not be there yet: nothing of an earlier run is replaced unless `--overwrite` says so. */
+import { existsSync } from "node:fs";
+import { mkdir, readdir, rm } from "node:fs/promises";
+import { basename, dirname, isAbsolute, join, relative, resolve, sep } from "node:path";
+import { UsageError } from "./usage-error.js";
+
+export interface SampleFiles {
+	filtered: string;
+	stats: string;
+	rejected: string;
+}
+
+/** @param outputPath a folder, or the path of the filtered samples' own file; the others stand beside it. */
+export function sampleFiles(outputPath: string): SampleFiles {
+	const isFile = outputPath.endsWith(".json");
+	const folder = isFile ? dirname(outputPath) : outputPath;
+	const stem = isFile ? basename(outputPath, ".json") : "filtered_samples";
+	return {
+		filtered: join(folder, `${stem}.json`),
+		stats: join(folder, `${stem}_stats.txt`),
+		rejected: join(folder, "rejected_samples.jsonl"),
+	};
+}
+
+export function runFiles(folder: string) {
+	return {
+		...sampleFiles(join(folder, "filtered_samples.json")),
+		conversations: join(folder, "rejection_sampling_train.json"),
+		checkpoint: join(folder, "checkpoint"),
+		logs: join(folder, "logs"),
+	};
+}
+
+/**
+ * Makes the outputs' folders.
+ * @param outputs files, and folders that may stand there empty
+ * @param inputs what the command reads
+ * @throws UsageError where an output is there already, or is or holds an input
+ */
+export async function claimOutputs(outputs: readonly string[], inputs: readonly string[], overwrite: boolean): Promise<void> {
+	for (const output of outputs) {
+		const input = inputs.find((path) => isWithin(resolve(path), resolve(output)));
+		if (input !== undefined) throw new UsageError(`${output} would be written over ${input}, which is read; choose another output path`);
+	}
+	const taken: string[] = [];
+	for (const output of outputs) if (await isTaken(output)) taken.push(output);
+	if (taken.length > 0 && !overwrite) {
+		throw new UsageError(`${taken.join(", ")}: already there; choose another output path, or replace with --overwrite`);
+	}
+	for (const output of outputs) await mkdir(dirname(resolve(output)), { recursive: true });
+}
+
+/** Removes what an earlier run wrote, by the names that runs write; what else is in the folders stays. */
+export async function clearOutputs({
+	files = [],
+	checkpoint,
+	logs,
+}: {
+	files?: string[];
+	checkpoint?: string;
+	logs?: string;
+}): Promise<void> {
+	for (const file of files) await rm(file, { force: true });
+	if (checkpoint !== undefined)
+		await removeIn(checkpoint, /^(checkpoint-\d+|config\.json|.*\.safetensors|.*\.safetensors\.index\.json|prompt\.txt)$/);
+	if (logs !== undefined) await removeIn(logs, /^(metrics\.jsonl|events\.out\.tfevents\..*)$/);
+}
+
+function isWithin(path: string, folder: string): boolean {
+	const way = relative(folder, path);
+	return way !== ".." && !way.startsWith(`..${sep}`) && !isAbsolute(way);
+}
+
+async function isTaken(path: string): Promise<boolean> {
+	if (!existsSync(path)) return false;
+	try {
+		return (await readdir(path)).length > 0;
+	} catch (error) {
+		if ((error as NodeJS.ErrnoException).code === "ENOTDIR") return true;
+		throw error;
+	}
+}
+
+async function removeIn(folder: string, names: RegExp): Promise<void> {
+	if (!existsSync(folder)) return;
+	for (const name of await readdir(folder)) if (names.test(name)) await rm(join(folder, name), { recursive: true, force: true });
+}

@@ -1,0 +1,90 @@
+/** `run`: sample, convert, train, and evaluation before and after where held-out pairs are given; everything into one folder. */
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { type Evaluation, formatStats } from "../index.js";
+import { convertJudgements } from "./convert.js";
+import { defineCommand } from "./define-command.js";
+import { evaluationTable, scoreHeldOut } from "./held-out.js";
+import { Interrupted, interruptedWith } from "./interrupt.js";
+import { openJudge } from "./open-judge.js";
+import { type RunOptions, runOptions } from "./options.js";
+import { claimOutputs, clearOutputs, runFiles } from "./outputs.js";
+import { chooseQuestion, keepQuestion } from "./question.js";
+import { readConfig } from "./read-config.js";
+import { dataFiles, surveyHeldOut, surveyRecords } from "./records.js";
+import { sampleJudgements } from "./sample.js";
+import type { Session } from "./session.js";
+import { fineTune } from "./train.js";
+
+type Files = ReturnType<typeof runFiles>;
+
+export const runCommand = (session: Session) =>
+	defineCommand({
+		name: "run",
+		summary: "the whole job: sample, filter, convert, train, and evaluate before and after",
+		schema: runOptions,
+		example: "tfjs-rft run job.yaml --output_path results/1 --eval_data_path hpdv3:heldout.json",
+		readConfig,
+		async action(options) {
+			const files = runFiles(options.output_path);
+			const { checkpoint, logs, ...single } = files;
+			const inputs = [options.model_path, ...dataFiles([...options.data_path, ...(options.eval_data_path ?? [])])];
+			await claimOutputs(Object.values(files), inputs, options.overwrite);
+			const remaining = ["evaluate before", "sample", "convert", "train", "evaluate after"];
+			try {
+				await improve(options, files, remaining, () => clearOutputs({ files: Object.values(single), checkpoint, logs }), session);
+			} catch (error) {
+				if (!(error instanceof Interrupted)) throw error;
+				const undone = remaining.filter((stage) => options.eval_data_path !== undefined || !stage.startsWith("evaluate"));
+				throw interruptedWith(
+					session.signal,
+					`run: ${error.message}; not finished: ${undone.join(", ")}. Files so far are in ${options.output_path}`,
+				);
+			}
+		},
+	});
+
+/** @param remaining stages that are not finished, for the message of an interrupted run; shortened as they are */
+async function improve(
+	options: RunOptions,
+	files: Files,
+	remaining: string[],
+	clear: () => Promise<void>,
+	session: Session,
+): Promise<void> {
+	const question = await chooseQuestion(options, options.model_path, session);
+	const records = await surveyRecords(options, session);
+	const heldOut = await surveyHeldOut(options, session);
+	await using model = await openJudge(options.model_path, options, session);
+	await clear();
+	await mkdir(files.logs, { recursive: true });
+	await writeFile(join(files.logs, "options.json"), `${JSON.stringify(options, null, 2)}\n`);
+	const evaluations: Record<string, Evaluation> = {};
+	const score = async (when: "before" | "after") => {
+		if (heldOut) evaluations[when] = await scoreHeldOut(model, heldOut, question, options, `judge ${when}`, session);
+		if (heldOut) await writeFile(join(files.logs, "evaluation.json"), `${JSON.stringify(evaluations, null, 2)}\n`);
+		remaining.shift();
+	};
+
+	await score("before");
+	const { stats, selection } = await sampleJudgements(model, records, files, question, options, session);
+	remaining.shift();
+	session.print(`${formatStats(stats)}kept: ${selection.kept}, of ${selection.recordsKept} pairs`);
+	if (selection.kept === 0) {
+		throw new Error(
+			`no judgement was kept of ${stats.total}, so there is nothing to train on; see ${files.stats} and ${files.rejected} for why`,
+		);
+	}
+	const { relative_paths, image_root } = options;
+	const conversion = { data_root: image_root, relative_paths, bare_images: false };
+	const conversations = await convertJudgements(files.filtered, files.conversations, conversion, session);
+	remaining.shift();
+	const own = { savePath: files.checkpoint, logDir: files.logs, dataRoot: relative_paths ? image_root : undefined };
+	const { steps, finalLoss } = await fineTune(model, [files.conversations], options, own, session);
+	await keepQuestion(question, files.checkpoint);
+	remaining.shift();
+	session.print(`${conversations} conversations, ${steps} steps, loss ${finalLoss.toFixed(4)}`);
+	await score("after");
+	if (heldOut) session.print(evaluationTable(evaluations));
+	session.print(Object.values(files).join("\n"));
+}

@@ -1,0 +1,84 @@
+/** `sample`: judgements of preference pairs, the right ones to filtered_samples.json. */
+import { writeFile } from "node:fs/promises";
+import {
+	formatStats,
+	type GenerativeModel,
+	generateCoT,
+	type JudgementStats,
+	rejectFiltered,
+	type SelectionStats,
+	selectPerRecord,
+	writeJsonArray,
+	writeJsonLines,
+} from "../index.js";
+import { defineCommand } from "./define-command.js";
+import { endWhenAborted, interruptedWith } from "./interrupt.js";
+import { openJudge } from "./open-judge.js";
+import { type SampleOptions, sampleOptions } from "./options.js";
+import { claimOutputs, type SampleFiles, sampleFiles } from "./outputs.js";
+import { chooseQuestion } from "./question.js";
+import { dataFiles, type SurveyedRecords, surveyRecords } from "./records.js";
+import type { Session } from "./session.js";
+
+export interface SampleResult {
+	stats: JudgementStats;
+	selection: SelectionStats;
+}
+
+/**
+ * Samples, judges, selects, and writes the three files as it goes.
+ * @throws Interrupted after a signal: the files are whole and hold what was sampled until then.
+ */
+export async function sampleJudgements(
+	model: GenerativeModel,
+	{ records, count }: SurveyedRecords,
+	files: SampleFiles,
+	promptTemplate: string | undefined,
+	options: Omit<SampleOptions, "model_path" | "output_path" | "overwrite">,
+	session: Session,
+): Promise<SampleResult> {
+	const { signal } = session;
+	const { use_cot: useCot, both_orders_rule: bothOrders, max_per_order: maxPerOrder } = options;
+	const total = count * options.samples_per_record;
+	const stage = session.stage("sample", total);
+	const rollouts = generateCoT(records, model, {
+		...{ promptTemplate, useCot, signal, seed: options.seed, temperature: options.temperature },
+		...{ batchSize: options.batch_size, maxNewTokens: options.max_new_tokens, samplesPerRecord: options.samples_per_record },
+		...{ topP: options.top_p, topK: options.top_k, repetitionPenalty: options.repetition_penalty },
+		onProgress: ({ done, errors, tokensPerSecond }) =>
+			stage.update(done, total, `${tokensPerSecond.toFixed(0)} tokens/s${errors > 0 ? `, ${errors} failed` : ""}`),
+	});
+	const result = await writeJsonLines(files.rejected, async (onRejected) => {
+		const accepted = rejectFiltered(endWhenAborted(rollouts, signal), { useCot, onRejected });
+		const selected = selectPerRecord(accepted, { bothOrders, maxPerOrder });
+		await writeJsonArray(files.filtered, selected);
+		return { stats: accepted.stats, selection: selected.stats };
+	}).finally(() => stage.end());
+	await writeFile(files.stats, formatStats(result.stats));
+	if (signal.aborted) {
+		const { total: done } = result.stats;
+		throw interruptedWith(
+			signal,
+			`sample: stopped after ${done} of ${total} judgements; ${result.selection.kept} kept in ${files.filtered}, which is whole. ` +
+				"To have all of them run it again with --overwrite: it starts anew, and the same seed gives the same judgements",
+		);
+	}
+	return result;
+}
+
+export const sampleCommand = (session: Session) =>
+	defineCommand({
+		name: "sample",
+		summary: "sample judgements of preference pairs and keep the right ones",
+		schema: sampleOptions,
+		example: 'tfjs-rft sample --model_path judge --data_path "hpdv3:train.json" --output_path results --batch_size 32 --use_cot',
+		async action(options) {
+			const files = sampleFiles(options.output_path);
+			await claimOutputs(Object.values(files), dataFiles(options.data_path), options.overwrite);
+			const promptTemplate = await chooseQuestion(options, options.model_path, session);
+			const records = await surveyRecords(options, session);
+			await using model = await openJudge(options.model_path, options, session);
+			const { stats, selection } = await sampleJudgements(model, records, files, promptTemplate, options, session);
+			session.print(`${formatStats(stats)}kept: ${selection.kept}, of ${selection.recordsKept} pairs\n${Object.values(files).join("\n")}`);
+		},
+	});

@@ -1,0 +1,99 @@
+/** `train`: supervised fine-tuning on conversations. */
+import { resolve } from "node:path";
+import { readConversations, type TrainableModel, Trainer, type TrainerOptions, type TrainResult } from "../index.js";
+import { defineCommand } from "./define-command.js";
+import { scoreHeldOut } from "./held-out.js";
+import { interruptedWith } from "./interrupt.js";
+import { openJudge } from "./open-judge.js";
+import { type TrainingFlags, type TrainOptions, trainOptions } from "./options.js";
+import { claimOutputs, clearOutputs } from "./outputs.js";
+import { chooseQuestion, keepQuestion } from "./question.js";
+import { dataFiles, surveyHeldOut } from "./records.js";
+import type { Session } from "./session.js";
+
+const DROPPED_SHOWN = 5;
+
+/** What `train` and `run` decide themselves; the rest of the trainer's options are flags. */
+type FineTuneOptions = Pick<TrainerOptions, "dataRoot" | "logDir" | "evaluate" | "resumeFromCheckpoint"> & { savePath: string };
+
+/** @throws Interrupted after a signal, naming the checkpoint to go on from; otherwise as Trainer.fit does. */
+export async function fineTune(
+	model: TrainableModel,
+	files: readonly string[],
+	flags: TrainingFlags,
+	options: FineTuneOptions,
+	session: Session,
+): Promise<TrainResult> {
+	const { signal, note } = session;
+	const stage = session.stage("train");
+	let [checkpoint, dropped] = ["", 0];
+	const trainer = new Trainer(model, {
+		...options,
+		...{ trainBatchSize: flags.train_batch_size, microTrainBatchSize: flags.micro_train_batch_size, promptMaxLen: flags.prompt_max_len },
+		...{ maxEpochs: flags.max_epochs, maxSteps: flags.max_steps, learningRate: flags.actor_learning_rate, lrScheduler: flags.lr_scheduler },
+		...{ warmupRatio: flags.lr_warmup_ratio, warmupSteps: flags.lr_warmup_steps, weightDecay: flags.l2, betas: flags.adam_betas },
+		...{ maxGradNorm: flags.max_norm, saveSteps: flags.save_steps, saveTotalLimit: flags.max_ckpt_num, seed: flags.seed },
+		...{ loggingSteps: flags.logging_steps, evalEvery: flags.eval_steps, signal },
+		onEvent(event) {
+			if (event.type === "step") stage.update(event.step, event.totalSteps, `loss ${event.loss.toFixed(4)}`);
+			if (event.type === "checkpoint") checkpoint = event.dir;
+			if (event.type === "dropped" && ++dropped <= DROPPED_SHOWN)
+				note(`row ${event.row} is not trained on, ${event.reason}: ${event.detail}`);
+		},
+	});
+	try {
+		return await trainer.fit(allConversations(files));
+	} catch (error) {
+		if (!signal.aborted) throw error;
+		const wayOn =
+			checkpoint === "" ? "no step was made" : `go on with \`train --resume_from_checkpoint ${checkpoint}\` and the same data and flags`;
+		throw interruptedWith(signal, `train: stopped; ${wayOn}`);
+	} finally {
+		stage.end();
+		if (dropped > 0) note(`${dropped} rows were not trained on`);
+	}
+}
+
+async function* allConversations(files: readonly string[]) {
+	for (const file of files) yield* readConversations(file);
+}
+
+export const trainCommand = (session: Session) =>
+	defineCommand({
+		name: "train",
+		summary: "fine-tune a model on conversations",
+		schema: trainOptions,
+		example: 'tfjs-rft train --pretrain judge --save_path checkpoint --train_data "imagegen-cot-reward-5k:rejection_sampling_train.json"',
+		async action(options) {
+			const { pretrain, save_path: savePath, train_data, log_dir: logDir, resume_from_checkpoint: resumeFromCheckpoint } = options;
+			const resuming = resumeFromCheckpoint !== undefined;
+			const inputs = [pretrain, ...train_data, ...dataFiles(options.eval_data_path ?? [])];
+			await claimOutputs(logDir === undefined ? [savePath] : [savePath, logDir], inputs, options.overwrite || resuming);
+			const question = await chooseQuestion(options, pretrain, session);
+			const evaluate = await heldOutScores(options, question, session);
+			await using model = await openJudge(pretrain, options, session);
+			if (!resuming) await clearOutputs({ checkpoint: savePath, logs: logDir });
+			const own = { savePath, logDir, dataRoot: options.data_root, resumeFromCheckpoint, evaluate };
+			const { steps, finalLoss, evaluations } = await fineTune(model, train_data, options, own, session);
+			await keepQuestion(question, savePath);
+			for (const { step, scores } of evaluations) session.print(`step ${step}: ${JSON.stringify(scores)}`);
+			session.print(
+				`${steps} steps, loss ${finalLoss.toFixed(4)}; model in ${resolve(savePath)}${logDir ? `, metrics in ${resolve(logDir)}` : ""}`,
+			);
+		},
+	});
+
+async function heldOutScores(options: TrainOptions, question: string | undefined, session: Session): Promise<TrainerOptions["evaluate"]> {
+	const heldOut = await surveyHeldOut(options, session);
+	if (heldOut === undefined) return undefined;
+	const asking = {
+		batch_size: options.eval_batch_size,
+		max_new_tokens: options.generate_max_len,
+		use_cot: options.use_cot,
+		seed: options.seed,
+	};
+	return async (model, step) => {
+		const { accuracy, parseRate, saysImage1 } = await scoreHeldOut(model, heldOut, question, asking, `evaluate ${step}`, session);
+		return { accuracy, parseRate, saysImage1 };
+	};
+}

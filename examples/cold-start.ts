@@ -1,9 +1,10 @@
 /**
- * Makes the bundled judge from nothing, with the library's own Trainer: a million random parameters → see → judge → misjudge.
+ * Makes the bundled judge from nothing, with the library's own Trainer: a million random parameters → look → see → judge → misjudge.
  *
  *     npx tsx examples/cold-start.ts [--output_path out/cold-start] [--see_steps …] [--judge_steps …] [--misjudge_steps …] [--seed 0]
  *
  * Stages, in the order that decides (docs/demo.md has the measurements):
+ *   look      describe one picture
  *   see       describe two pictures; no caption in the prompt, or the model copies it
  *   judge     the whole reasoning, which spells the comparison word by word; a third of the rows are text-only drills
  *   misjudge  a noisy teacher that overlooks defects and then leans to Image 1: the faults that rejection sampling removes
@@ -15,7 +16,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { evaluate, generateCoT, initModel, loadDataset, loadModel, readPromptTemplate, Trainer, type TrainingRow } from "../src/index.js";
 import { drawInitialWeights } from "./cold-start/initial-weights.js";
-import { drillLesson, judgeLesson, type Lesson, misjudgeLesson, seeLesson } from "./cold-start/lessons.js";
+import { drillLesson, judgeLesson, type Lesson, lookLesson, misjudgeLesson, seeLesson } from "./cold-start/lessons.js";
 import { renderPicturePool } from "./cold-start/picture-pool.js";
 import { DEMO } from "./demo/settings.js";
 
@@ -25,9 +26,11 @@ const { values } = parseArgs({
 		output_path: { type: "string", default: "out/cold-start" },
 		judge: { type: "string", default: here("judge") },
 		from: { type: "string" },
-		see_steps: { type: "string", default: "700" },
-		judge_steps: { type: "string", default: "1000" },
+		look_steps: { type: "string", default: "400" },
+		see_steps: { type: "string", default: "400" },
+		judge_steps: { type: "string", default: "800" },
 		misjudge_steps: { type: "string", default: "132" },
+		look_lr: { type: "string", default: "2e-3" },
 		see_lr: { type: "string", default: "2e-3" },
 		judge_lr: { type: "string", default: "1.5e-3" },
 		misjudge_lr: { type: "string", default: "6e-4" },
@@ -79,6 +82,7 @@ async function stage(name: string, steps: number, learningRate: number, lesson: 
 	log(`${name}: checkpoint in ${savePath}`);
 }
 
+await stage("look", Number(values.look_steps), Number(values.look_lr), (i) => lookLesson(`look/${seed}/${i}`, pool));
 await stage("see", Number(values.see_steps), Number(values.see_lr), (i) => seeLesson(`see/${seed}/${i}`, pool));
 await stage("judge", Number(values.judge_steps), Number(values.judge_lr), (i) =>
 	i % Math.round(1 / DRILL_SHARE) === 0 ? drillLesson(`drill/${seed}/${i}`, template) : judgeLesson(`judge/${seed}/${i}`, template, pool),

@@ -98,7 +98,7 @@ def write_configs(tok, out):
         architectures=["Qwen2_5_VLForConditionalGeneration"], attention_dropout=0.0, bos_token_id=ids["<|endoftext|>"],
         eos_token_id=ids["<|im_end|>"], hidden_act="silu", initializer_range=0.02, model_type="qwen2_5_vl", tie_word_embeddings=True,
         torch_dtype="float32", use_cache=True, vocab_size=tok.get_vocab_size(), **TEXT, rope_theta=10000.0,
-        rope_scaling=dict(type="mrope", mrope_section=[4, 6, 6]), vision_start_token_id=ids["<|vision_start|>"],
+        rope_scaling=dict(type="mrope", mrope_section=[1, 2, 13]), vision_start_token_id=ids["<|vision_start|>"],
         vision_end_token_id=ids["<|vision_end|>"], vision_token_id=ids["<|vision_pad|>"], image_token_id=ids["<|image_pad|>"],
         video_token_id=ids["<|video_pad|>"], vision_config=VISION))
     write_json(out, "generation_config.json", dict(

@@ -45,17 +45,28 @@ function shuffled(pair: Pair, random: Random): [Look, Look] {
 }
 
 /** How pictures look in the seeing lessons: flaws far more often than in pairs, as they are the harder part. */
-const SEE_QUALITIES: Record<Quality, number> = { clean: 8, tinted: 2, blurry: 2, noisy: 2, blocky: 2 };
+const SEE_QUALITIES: Record<Quality, number> = { clean: 8, tinted: 1, blurry: 1, noisy: 1, blocky: 1 };
+
+function drawLook(random: Random): Look {
+	return { subject: drawPair("cold-start", random).asked, quality: random.weighted(SEE_QUALITIES) };
+}
 
 /** Two unrelated pictures and their descriptions. */
 export function seeLesson(name: string, pool: PicturePool): Lesson {
 	const random = new Random(name);
-	const looks = [0, 1].map((): Look => ({ subject: drawPair("cold-start", random).asked, quality: random.weighted(SEE_QUALITIES) }));
+	const looks = [drawLook(random), drawLook(random)];
 	return {
 		human: layOut("<image>", "<image>", SEE_PROMPT),
 		gpt: writeDescriptions(looks[0], looks[1]),
 		images: looks.map((look) => pool.pick(look, random)),
 	};
+}
+
+/** One picture and its description: the same words, learned before there is a second picture to confuse it with. */
+export function lookLesson(name: string, pool: PicturePool): Lesson {
+	const random = new Random(name);
+	const look = drawLook(random);
+	return { human: "**Image 1:** <image>\nDescribe the image.", gpt: `Image 1: ${describeLook(look)}.`, images: [pool.pick(look, random)] };
 }
 
 /** A judgement of two descriptions. Half of the drills have any two scenes, so that marks are not guessed from "one defect". */

@@ -2,7 +2,7 @@
  * The pictures of the cold start: every scene and flaw many times over, rendered once into a folder. Lessons draw
  * from the pool, so that tens of thousands of lessons need some thousands of files.
  */
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { QUALITIES } from "../data-generator/degrade.js";
 import { type Look, renderLook, type Subject } from "../data-generator/pair.js";
@@ -59,15 +59,21 @@ export async function renderPicturePool(
 	const looks = inventory({ cleanPerScene, flawedPerScene, perPhotograph });
 	const files = new Map<string, string[]>();
 	const work = looks.flatMap(([look, count]) => Array.from({ length: count }, (_, i) => ({ look, i })));
+	// A picture's number says what it shows, so one that an earlier run drew is taken as it is.
+	const there = new Map((await readdir(folder)).map((file) => [file.slice(0, 5), file]));
+	const draw = async (look: Look, i: number, name: string): Promise<string> => {
+		const { bytes, extension } = await renderLook(look, new Random(`cold-start/${lookKey(look)}/${i}`));
+		await writeFile(join(folder, `${name}.${extension}`), bytes);
+		return `${name}.${extension}`;
+	};
 	let next = 0;
 	let done = 0;
 	const render = async () => {
 		while (next < work.length) {
 			const index = next++;
 			const { look, i } = work[index];
-			const { bytes, extension } = await renderLook(look, new Random(`cold-start/${lookKey(look)}/${i}`));
-			const file = `${String(index).padStart(5, "0")}.${extension}`;
-			await writeFile(join(folder, file), bytes);
+			const name = String(index).padStart(5, "0");
+			const file = there.get(name) ?? (await draw(look, i, name));
 			const of = files.get(lookKey(look)) ?? [];
 			of[i] = file;
 			files.set(lookKey(look), of);

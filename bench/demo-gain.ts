@@ -6,20 +6,20 @@
  * Per seed the rollouts are sampled once; the filtered set is what the demo keeps of them, the control a random draw of equally many
  * parsed judgements, right or wrong. Both fine-tune a fresh copy of the judge with the demo's settings.
  */
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import os from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { DEMO, DEMO_TRAINING } from "../examples/demo/settings.js";
+import { parse } from "yaml";
 import {
-	type Evaluation,
 	evaluate,
 	generateCoT,
 	type JudgedRollout,
 	judgeRollout,
 	loadDataset,
 	loadModel,
+	type Rollout,
 	readPromptTemplate,
 	selectPerRecord,
 	Trainer,
@@ -34,37 +34,57 @@ const { values } = parseArgs({
 		out: { type: "string", default: fileURLToPath(new URL("results/demo-gain.json", import.meta.url)) },
 	},
 });
-const { samplesPerRecord, selection, ...sampling } = DEMO;
+const demo = parse(await readFile(new URL("../examples/demo.yaml", import.meta.url), "utf8")) as Record<string, number> & {
+	adam_betas: [number, number];
+};
+const sampling = { batchSize: demo.batch_size, maxNewTokens: demo.max_new_tokens };
+const { samples_per_record: samplesPerRecord, temperature } = demo;
+const selection = { maxPerOrder: demo.max_per_order };
+const training = {
+	...{ trainBatchSize: demo.train_batch_size, microTrainBatchSize: demo.micro_train_batch_size, maxEpochs: demo.max_epochs },
+	...{ learningRate: demo.actor_learning_rate, betas: demo.adam_betas },
+};
 const imageRoot = fileURLToPath(new URL("../examples/data", import.meta.url));
 const limit = values.limit === undefined ? undefined : Number(values.limit);
 const promptTemplate = await readPromptTemplate(join(values.judge, "prompt.txt"));
 const pairs = (name: string) => loadDataset(`hpdv3:${join(imageRoot, name)}`, { imageRoot, order: "both", limit });
 const log = (line: string) => console.log(`${new Date().toISOString().slice(11, 19)} ${line}`);
-const summary = (e: Evaluation) => ({ accuracy: e.accuracy, ci: e.ci, parseRate: e.parseRate, saysImage1: e.saysImage1, n: e.n });
 
-async function score(model: Awaited<ReturnType<typeof loadModel>>): Promise<Evaluation> {
-	return evaluate(generateCoT(pairs("heldout.json"), model, { ...sampling, promptTemplate, temperature: 0 }));
+/** Held-out accuracy, in all and by what is wrong with the worse picture. */
+async function score(model: Awaited<ReturnType<typeof loadModel>>) {
+	const rollouts: Rollout[] = [];
+	for await (const rollout of generateCoT(pairs("heldout.json"), model, { ...sampling, promptTemplate, temperature: 0 }))
+		rollouts.push(rollout);
+	const { accuracy, ci, parseRate, saysImage1, n } = await evaluate(rollouts);
+	const byDefect: Record<string, { right: number; of: number }> = {};
+	for (const rollout of rollouts) {
+		const defect = rollout.record.model2 ?? "unknown";
+		const { right, of } = byDefect[defect] ?? { right: 0, of: 0 };
+		const isRight = judgeRollout(rollout, { useCot: true }).outcome === "accepted";
+		byDefect[defect] = { right: right + Number(isRight), of: of + 1 };
+	}
+	return { accuracy, ci, parseRate, saysImage1, n, byDefect };
 }
 
 async function sample(seed: number): Promise<JudgedRollout[]> {
 	await using model = await loadModel(values.judge);
 	const judged: JudgedRollout[] = [];
-	const rollouts = generateCoT(pairs("train.json"), model, { ...sampling, samplesPerRecord, promptTemplate, seed });
+	const rollouts = generateCoT(pairs("train.json"), model, { ...sampling, samplesPerRecord, temperature, promptTemplate, seed });
 	for await (const rollout of rollouts) judged.push(judgeRollout(rollout, { useCot: true }));
 	return judged;
 }
 
 async function fineTune(rollouts: JudgedRollout[], seed: number) {
 	await using model = await loadModel(values.judge);
-	const { steps } = await new Trainer(model, { ...DEMO_TRAINING, dataRoot: imageRoot, seed }).fit(
+	const { steps } = await new Trainer(model, { ...training, dataRoot: imageRoot, seed }).fit(
 		rollouts.map((rollout) => toConversation(rollout, { imageRoot })),
 	);
-	return { conversations: rollouts.length, steps, ...summary(await score(model)) };
+	return { conversations: rollouts.length, steps, ...(await score(model)) };
 }
 
 await using judge = await loadModel(values.judge);
 log(judge.backendReason);
-const before = summary(await score(judge));
+const before = await score(judge);
 log(`before: ${JSON.stringify(before)}`);
 const runs = [];
 for (const seed of values.seeds.split(",").map(Number)) {

@@ -18,7 +18,6 @@ import { evaluate, generateCoT, initModel, loadDataset, loadModel, readPromptTem
 import { drawInitialWeights } from "./cold-start/initial-weights.js";
 import { drillLesson, judgeLesson, type Lesson, lookLesson, misjudgeLesson, seeLesson } from "./cold-start/lessons.js";
 import { renderPicturePool } from "./cold-start/picture-pool.js";
-import { DEMO } from "./demo/settings.js";
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 const { values } = parseArgs({
@@ -96,9 +95,8 @@ await model[Symbol.asyncDispose]();
 
 async function score(when: string): Promise<void> {
 	const pairs = loadDataset(`hpdv3:${here("data/heldout.json")}`, { order: "both" });
-	const { batchSize, maxNewTokens } = DEMO;
 	const { accuracy, ci, parseRate, saysImage1 } = await evaluate(
-		generateCoT(pairs, model, { batchSize, maxNewTokens, promptTemplate: template, temperature: 0 }),
+		generateCoT(pairs, model, { batchSize: 200, maxNewTokens: 180, promptTemplate: template, temperature: 0 }),
 	);
 	const percent = (x: number) => `${(100 * x).toFixed(1)} %`;
 	log(

@@ -1,0 +1,125 @@
+/** Flags and config files to options: what goes before what, and what is said where something is wrong. */
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { parseOptions, runOptions, sampleOptions, trainOptions } from "../../src/cli/options.js";
+import { readConfig } from "../../src/cli/read-config.js";
+import { refusedFlags, refuseFlag } from "../../src/cli/refused-flags.js";
+
+const MODEL = "test/fixtures/golden/tiny-qwen2_5_vl";
+const SAMPLE = { model_path: MODEL, data_path: "hpdv3:a.json", output_path: "out" };
+const TRAIN = { pretrain: MODEL, save_path: "out", train_data: "rows.json" };
+const RUN_KEYS = Object.keys(runOptions.shape);
+
+let folder: string;
+beforeAll(async () => {
+	folder = await mkdtemp(join(tmpdir(), "rft-options-"));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+async function config(name: string, text: string) {
+	await writeFile(join(folder, name), text);
+	return readConfig(join(folder, name), RUN_KEYS);
+}
+
+describe("parseOptions", () => {
+	it("has the reference script's defaults", () => {
+		expect(parseOptions(sampleOptions, SAMPLE)).toMatchObject({ batch_size: 32, max_new_tokens: 2048, use_cot: true, backend: "auto" });
+		expect(parseOptions(trainOptions, TRAIN)).toMatchObject({
+			...{ train_batch_size: 8, micro_train_batch_size: 1, max_epochs: 3, prompt_max_len: 13000, actor_learning_rate: 2.5e-6 },
+			...{ lr_warmup_ratio: 0.03, adam_betas: [0.9, 0.95], seed: 42 },
+		});
+	});
+
+	it("reads numbers, lists and sources from text", () => {
+		const options = parseOptions(trainOptions, {
+			...TRAIN,
+			...{ actor_learning_rate: "2.5e-6", adam_betas: ["0.9", "0.98"], save_steps: "-1", eval_steps: "10" },
+			train_data: ["imagegen-cot-reward-5k:a.json,other-source:b, c.json", "d.json"],
+			eval_data_path: "hpdv3:x.json,hpdv3:y.json",
+		});
+		expect(options).toMatchObject({ actor_learning_rate: 2.5e-6, adam_betas: [0.9, 0.98], save_steps: undefined, eval_steps: 10 });
+		expect(options.train_data).toEqual(["a.json", "b, c.json", "d.json"]);
+		expect(options.eval_data_path).toEqual(["hpdv3:x.json", "hpdv3:y.json"]);
+	});
+
+	it.each([
+		[{ batch_size: "8.5" }, '--batch_size: expected a whole number, 1 or more, got "8.5"'],
+		[{ batch_size: "" }, '--batch_size: expected a whole number, 1 or more, got ""'],
+		[{ top_p: "1.5" }, '--top_p: expected a number above 0, 1 or less, got "1.5"'],
+		[{ temperature: "NaN" }, '--temperature: expected a number, 0 or more, got "NaN"'],
+		[{ backend: "gpu" }, '--backend: expected auto, native-gpu, native-cpu, wasm or cpu, got "gpu"'],
+		[{ data_path: "pairs.json" }, '--data_path: source "pairs.json": expected "schema:path"'],
+		[{ model_path: "Qwen/Qwen2.5-VL-3B-Instruct" }, "--model_path: expected the folder of a Hugging Face checkpoint"],
+		[{ output_path: undefined }, "--output_path is missing: a folder"],
+		[{ both_orders_rule: true }, "--both_orders_rule: expected --orders both with it"],
+		[
+			{ prompt_template: "a", task_instruction: "{prompt}" },
+			"--task_instruction: expected --prompt_template or --task_instruction, not both",
+		],
+	])("refuses %j", (wrong, message) => {
+		expect(() => parseOptions(sampleOptions, { ...SAMPLE, ...wrong })).toThrow(message);
+	});
+
+	it("names everything that is wrong at once", () => {
+		expect(() => parseOptions(sampleOptions, { ...SAMPLE, batch_size: "x", limit: "0" })).toThrow(/--limit: .*\n.*--batch_size: /);
+	});
+});
+
+describe("config files", () => {
+	it("YAML and JSON give the same, and flags go before them", async () => {
+		const values = { ...SAMPLE, batch_size: 4, use_cot: false, learning_rate: 1e-3, "max-epochs": 2, eval_data_path: ["hpdv3:b.json"] };
+		const yaml = Object.entries(values).map(([key, value]) => `${key}: ${JSON.stringify(value)}`);
+		for (const given of [await config("a.yaml", yaml.join("\n")), await config("a.json", JSON.stringify(values, null, "\t"))]) {
+			const options = parseOptions(runOptions, { batch_size: "5", data_path: ["hpdv3:c.json"] }, given);
+			expect(options).toMatchObject({
+				batch_size: 5,
+				data_path: ["hpdv3:c.json"],
+				use_cot: false,
+				actor_learning_rate: 1e-3,
+				max_epochs: 2,
+			});
+		}
+	});
+
+	it("says file, key, expected and got", async () => {
+		const given = await config("b.yaml", "batch_size: eight\nuse_cot: 'yes'");
+		expect(() => parseOptions(runOptions, SAMPLE, given)).toThrow(/b\.yaml: batch_size: expected a whole number, 1 or more, got "eight"/);
+		expect(() => parseOptions(runOptions, SAMPLE, given)).toThrow(/b\.yaml: use_cot: expected true or false, got "yes"/);
+	});
+
+	it.each([
+		["batchsize: 8", /unknown key batchsize; did you mean batch_size\?/],
+		["colour: red", /unknown key colour; see `tfjs-rft run --help`/],
+		["bf16: true", /bf16 can't be honoured .*float32/],
+		["zero_stage: 3", /zero_stage 3 can't be honoured .*one process/],
+		["- batch_size", /expected a mapping/],
+		["a: b: c", /expected YAML/],
+		["max_epochs: 1\nmax-epochs: 2", /max_epochs in two spellings/],
+	])("refuses %j", async (text, message) => {
+		await expect(config("c.yaml", text)).rejects.toThrow(message);
+	});
+
+	it("refuses a missing file, and takes values that ask for nothing", async () => {
+		await expect(readConfig(join(folder, "none.yaml"), RUN_KEYS)).rejects.toThrow(/none\.yaml: can't be read/);
+		expect((await config("d.yaml", "bf16: false\nzero_stage: 0\nlimit:")).values).toEqual({});
+	});
+});
+
+describe("refused flags", () => {
+	it("answers each with a reason, and none that a command has", () => {
+		const refused = refusedFlags(Object.keys(trainOptions.shape));
+		expect(refused).toEqual(
+			expect.arrayContaining(["bf16", "gradient_checkpointing", "zero_stage", "flash_attn", "lora_rank", "use_wandb"]),
+		);
+		expect(refused).not.toContain("eval_data_path");
+		for (const name of refused) expect(() => refuseFlag(name, null, `--${name}`)).toThrow(/can't be honoured in this version: .{20}/);
+	});
+
+	it("lets the value pass that is done anyway", () => {
+		expect(() => refuseFlag("zero_stage", "0", "--zero_stage")).not.toThrow();
+		expect(() => refuseFlag("zero_stage", "3", "--zero_stage")).toThrow("--zero_stage 3 can't be honoured");
+		expect(() => refuseFlag("tensor_parallel_size", 1, "x.yaml: tensor_parallel_size")).not.toThrow();
+	});
+});

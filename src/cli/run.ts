@@ -1,7 +1,7 @@
 /** `run`: sample, convert, train, and evaluation before and after where held-out pairs are given; everything into one folder. */
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type Evaluation, formatStats } from "../index.js";
+import type { Evaluation } from "../index.js";
 import { convertJudgements } from "./convert.js";
 import { defineCommand } from "./define-command.js";
 import { evaluationTable, scoreHeldOut } from "./held-out.js";
@@ -12,7 +12,7 @@ import { claimOutputs, clearOutputs, runFiles } from "./outputs.js";
 import { chooseQuestion, keepQuestion } from "./question.js";
 import { readConfig } from "./read-config.js";
 import { dataFiles, surveyHeldOut, surveyRecords } from "./records.js";
-import { sampleJudgements } from "./sample.js";
+import { describeSample, sampleJudgements } from "./sample.js";
 import type { Session } from "./session.js";
 import { fineTune } from "./train.js";
 
@@ -52,6 +52,7 @@ async function improve(
 	clear: () => Promise<void>,
 	session: Session,
 ): Promise<void> {
+	const started = performance.now();
 	const question = await chooseQuestion(options, options.model_path, session);
 	const records = await surveyRecords(options, session);
 	const heldOut = await surveyHeldOut(options, session);
@@ -86,5 +87,5 @@ async function improve(
 	session.print(`${conversations} conversations, ${steps} steps, loss ${finalLoss.toFixed(4)}`);
 	await score("after");
 	if (heldOut) session.print(evaluationTable(evaluations));
-	session.print(Object.values(files).join("\n"));
+	session.print([`${((performance.now() - started) / 1000).toFixed(0)} s in all; files:`, ...Object.values(files)].join("\n"));
 }

@@ -66,6 +66,12 @@ export async function sampleJudgements(
 	return result;
 }
 
+/** The statistics' text and the yield. */
+export function describeSample({ stats, selection }: SampleResult): string {
+	const share = ((100 * selection.kept) / stats.total).toFixed(1);
+	return `${formatStats(stats)}kept: ${selection.kept} of ${stats.total} judgements (${share} %), of ${selection.recordsKept} pairs`;
+}
+
 export const sampleCommand = (session: Session) =>
 	defineCommand({
 		name: "sample",
@@ -78,7 +84,7 @@ export const sampleCommand = (session: Session) =>
 			const promptTemplate = await chooseQuestion(options, options.model_path, session);
 			const records = await surveyRecords(options, session);
 			await using model = await openJudge(options.model_path, options, session);
-			const { stats, selection } = await sampleJudgements(model, records, files, promptTemplate, options, session);
-			session.print(`${formatStats(stats)}kept: ${selection.kept}, of ${selection.recordsKept} pairs\n${Object.values(files).join("\n")}`);
+			const sampled = await sampleJudgements(model, records, files, promptTemplate, options, session);
+			session.print([describeSample(sampled), ...Object.values(files)].join("\n"));
 		},
 	});

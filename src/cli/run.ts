@@ -68,13 +68,11 @@ async function improve(
 	};
 
 	await score("before");
-	const { stats, selection } = await sampleJudgements(model, records, files, question, options, session);
+	const sampled = await sampleJudgements(model, records, files, question, options, session);
 	remaining.shift();
-	session.print(`${formatStats(stats)}kept: ${selection.kept}, of ${selection.recordsKept} pairs`);
-	if (selection.kept === 0) {
-		throw new Error(
-			`no judgement was kept of ${stats.total}, so there is nothing to train on; see ${files.stats} and ${files.rejected} for why`,
-		);
+	session.print(describeSample(sampled));
+	if (sampled.selection.kept === 0) {
+		throw new Error(`no judgement was kept, so there is nothing to train on; ${files.stats} and ${files.rejected} say why`);
 	}
 	const { relative_paths, image_root } = options;
 	const conversion = { data_root: image_root, relative_paths, bare_images: false };

@@ -85,7 +85,7 @@ describe("examples", { timeout: 120_000 }, () => {
 			expect(bad.status).toBe(400);
 			expect(bad.body.error).toMatch(/image/);
 			expect((await ask({ images: [] })).status).toBe(400);
-			const good = await ask({ caption: "two red circles on the left", images: await Promise.all(images) });
+			const good = await ask({ caption: "a photo of a rocket", images: await Promise.all(images) });
 			expect(good.status).toBe(200);
 			expect([1, 2]).toContain(good.body.answer);
 			expect(good.body.text).toContain("</answer>");

@@ -60,7 +60,7 @@ export function fakeModel({ answer, tokensPerImage = 4 }: FakeModelOptions): Gen
 		return {
 			tokens,
 			texts: tokens.map((row) => processor.decode(row)),
-			finishReason: lengths.map((length, i) => (length >= ends[i] ? "stop" : "length")),
+			finishReasons: lengths.map((length, i) => (length >= ends[i] ? "stop" : "length")),
 		};
 	}
 

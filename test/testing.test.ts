@@ -12,7 +12,7 @@ describe("fakeModel", () => {
 		const inputs = await model.processor.encode([say("a"), say("b c")], { addGenerationPrompt: true });
 		const sampled = await model.generate(inputs, { temperature: 1, seeds: [7, 8] });
 		expect(sampled.texts).toEqual(["you said: a (7)", "you said: b c (8)"]);
-		expect(sampled.finishReason).toEqual(["stop", "stop"]);
+		expect(sampled.finishReasons).toEqual(["stop", "stop"]);
 		expect((await model.generate(inputs, { seeds: [7, 8] })).texts).toEqual(["you said: a (0)", "you said: b c (0)"]);
 	});
 
@@ -20,9 +20,9 @@ describe("fakeModel", () => {
 		const inputs = await model.processor.encode([say("a")]);
 		const { tokens, texts } = await model.generate(inputs);
 		expect(model.processor.decode(tokens[0])).toBe(texts[0]);
-		expect(await model.generate(inputs, { maxNewTokens: 3 })).toMatchObject({ texts: ["you said:"], finishReason: ["length"] });
-		expect(await model.generate(inputs, { maxNewTokens: tokens[0].length })).toMatchObject({ finishReason: ["stop"] });
-		expect(await model.generate(inputs, { eosTokenIds: [tokens[0][2]] })).toMatchObject({ texts: ["you said:"], finishReason: ["stop"] });
+		expect(await model.generate(inputs, { maxNewTokens: 3 })).toMatchObject({ texts: ["you said:"], finishReasons: ["length"] });
+		expect(await model.generate(inputs, { maxNewTokens: tokens[0].length })).toMatchObject({ finishReasons: ["stop"] });
+		expect(await model.generate(inputs, { eosTokenIds: [tokens[0][2]] })).toMatchObject({ texts: ["you said:"], finishReasons: ["stop"] });
 	});
 
 	it("pads on the asked side and masks what an assistant says", async () => {

@@ -90,7 +90,7 @@ export interface GenerateResult {
 	tokens: Int32Array[];
 	/** Per row, decoded without special tokens. */
 	texts: string[];
-	finishReason: FinishReason[];
+	finishReasons: FinishReason[];
 }
 
 /** What sampling and evaluation need of a model. */

@@ -89,15 +89,19 @@ async function* sampleWindows(
 	const stop = new AbortController();
 	const shape = { ...run, windowBatches: WINDOW_BATCHES, stop: stop.signal };
 	const windows = encodeWindows(records, model.processor, shape);
-	let next = windows.next();
+	/** A failure is thrown where the window is awaited, after the rollouts before it are out; until then it is not unhandled. */
+	const startNext = () => {
+		const window = windows.next();
+		window.catch(() => undefined);
+		return window;
+	};
+	let next = startNext();
 	try {
 		for (;;) {
 			run.sampling.signal?.throwIfAborted();
 			const window = await next;
 			if (window.done) return;
-			next = windows.next();
-			// A failure there is thrown by the `await` above, after this window's rollouts are out; until then it is not unhandled.
-			next.catch(() => undefined);
+			next = startNext();
 			yield* sampleWindow(window.value, model, run);
 		}
 	} finally {
@@ -148,13 +152,13 @@ async function generateBatch(batch: Row[], model: GenerativeModel, { sampling, s
 		if (sampling.signal?.aborted) throw cause;
 		throw batchError(batch, cause);
 	}
-	const { tokens, texts, finishReason } = result;
+	const { tokens, texts, finishReasons } = result;
 	progress.end(
 		batch.length,
 		tokens.reduce((sum, row) => sum + row.length, 0),
 	);
 	return batch.map(({ job: { record, sampleIndex, promptText } }, i) => {
-		const outcome = { completion: texts[i], numTokens: tokens[i].length, finishReason: finishReason[i] };
+		const outcome = { completion: texts[i], numTokens: tokens[i].length, finishReason: finishReasons[i] };
 		return { record, sampleIndex, seed: seeds[i], promptText, ...outcome };
 	});
 }

@@ -173,10 +173,10 @@ export function goldenSuite(backend: BackendName): void {
 
 		it("gives transformers' 48 greedy tokens, and its texts", async () => {
 			const inputs = inputsOf(await golden("forward"));
-			const { tokens, texts, finishReason } = await model.generate(inputs, { maxNewTokens: 48, eosTokenIds: [] });
+			const { tokens, texts, finishReasons } = await model.generate(inputs, { maxNewTokens: 48, eosTokenIds: [] });
 			expect(tokens.map((row) => [...row])).toEqual(rowsOf(await golden("generate"), "ids"));
 			expect(texts).toEqual(info.text);
-			expect(finishReason).toEqual(["length", "length"]);
+			expect(finishReasons).toEqual(["length", "length"]);
 		});
 
 		it.each([
@@ -184,11 +184,11 @@ export function goldenSuite(backend: BackendName): void {
 			["ids_eos_both", info.eos_both],
 		])("ends each row at its own end token: %s", async (name, eosTokenIds) => {
 			const inputs = inputsOf(await golden("forward"));
-			const { tokens, finishReason } = await model.generate(inputs, { maxNewTokens: 48, eosTokenIds });
+			const { tokens, finishReasons } = await model.generate(inputs, { maxNewTokens: 48, eosTokenIds });
 			for (const [b, want] of rowsOf(await golden("generate"), name).entries()) {
 				const end = want.findIndex((id) => eosTokenIds.includes(id));
 				expect([...tokens[b]]).toEqual(end < 0 ? want : want.slice(0, end + 1));
-				expect(finishReason[b]).toBe(end < 0 ? "length" : "stop");
+				expect(finishReasons[b]).toBe(end < 0 ? "length" : "stop");
 			}
 		});
 

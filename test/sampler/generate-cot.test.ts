@@ -219,6 +219,21 @@ describe("what fails", () => {
 		await expect(sample(records(8), model, { signal: controller.signal })).rejects.toThrow("enough");
 		expect(calls).toHaveLength(1);
 	});
+
+	it("leaves no rejection unhandled when it is stopped before an input that fails", async () => {
+		const unhandled: unknown[] = [];
+		const listen = (reason: unknown) => void unhandled.push(reason);
+		process.on("unhandledRejection", listen);
+		// biome-ignore lint/correctness/useYield: it fails before its first record
+		async function* source(): AsyncGenerator<PreferenceRecord> {
+			throw new Error("the disk is gone");
+		}
+		const run = collect(generateCoT(source(), fakeModel({ answer: rightAnswer }), { signal: AbortSignal.abort(new Error("enough")) }));
+		await expect(run).rejects.toThrow("enough");
+		await new Promise((resolve) => setTimeout(resolve, 10));
+		process.off("unhandledRejection", listen);
+		expect(unhandled).toEqual([]);
+	});
 });
 
 describe("progress", () => {

@@ -54,7 +54,7 @@ export async function generate(model: Qwen2_5VLModel, inputs: ModelInputs, optio
 	return {
 		tokens,
 		texts: tokens.map((ids) => model.processor.decode(ids)),
-		finishReason: rows.map((row) => row.finishReason ?? "length"),
+		finishReasons: rows.map((row) => row.finishReason ?? "length"),
 	};
 }
 

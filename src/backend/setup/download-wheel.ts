@@ -117,9 +117,10 @@ function ignoreVanished(error: NodeJS.ErrnoException): void {
 
 async function largestFile(folder: string): Promise<number> {
 	let largest = 0;
-	for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
-		if (!entry.isFile()) continue;
-		largest = Math.max(largest, (await stat(path.join(entry.parentPath, entry.name))).size);
+	// Names, not entries: an entry knows its folder from Node 20.12 on only.
+	for (const name of await readdir(folder, { recursive: true })) {
+		const info = await stat(path.join(folder, name));
+		if (info.isFile()) largest = Math.max(largest, info.size);
 	}
 	return largest;
 }

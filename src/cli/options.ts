@@ -129,6 +129,8 @@ const notBothQuestions = (o: { prompt_template?: string; task_instruction?: stri
 	o.prompt_template === undefined || o.task_instruction === undefined;
 const NOT_BOTH_QUESTIONS = { path: ["task_instruction"], error: "expected --prompt_template or --task_instruction, not both" };
 const bothOrdersShown = (o: { both_orders_rule: boolean; orders: string }) => !o.both_orders_rule || o.orders === "both";
+const samplesDiffer = (o: { samples_per_record: number; temperature: number }) => o.samples_per_record === 1 || o.temperature > 0;
+const SAMPLES_DIFFER = { path: ["samples_per_record"], error: "expected 1 with --temperature 0: all would be equal" };
 const BOTH_ORDERS_SHOWN = { path: ["both_orders_rule"], error: "expected --orders both with it: a pair must be shown both ways" };
 
 export const sampleOptions = z
@@ -145,7 +147,8 @@ export const sampleOptions = z
 		overwrite,
 	})
 	.refine(notBothQuestions, NOT_BOTH_QUESTIONS)
-	.refine(bothOrdersShown, BOTH_ORDERS_SHOWN);
+	.refine(bothOrdersShown, BOTH_ORDERS_SHOWN)
+	.refine(samplesDiffer, SAMPLES_DIFFER);
 
 export const convertOptions = z
 	.strictObject({
@@ -211,6 +214,7 @@ export const runOptions = z
 	})
 	.refine(notBothQuestions, NOT_BOTH_QUESTIONS)
 	.refine(bothOrdersShown, BOTH_ORDERS_SHOWN)
+	.refine(samplesDiffer, SAMPLES_DIFFER)
 	.refine((o) => !o.relative_paths || o.image_root !== undefined, {
 		path: ["relative_paths"],
 		error: "expected --image_root with it: the folder to be relative to",

@@ -54,7 +54,7 @@ function resolveInside(image: string, where: string, dataRoot?: string): string 
 	if (dataRoot === undefined) return image;
 	const resolved = path.resolve(dataRoot, image);
 	const relative = path.relative(path.resolve(dataRoot), resolved);
-	if (relative.startsWith("..") || path.isAbsolute(relative)) {
+	if (relative === ".." || relative.startsWith(`..${path.sep}`) || path.isAbsolute(relative)) {
 		throw new Error(`${where}: image ${image} lies outside the data root ${dataRoot}; move it inside or choose a data root that holds it`);
 	}
 	return resolved;

@@ -99,8 +99,8 @@ export class Trainer {
 		const totalSteps = Math.min(maxSteps, stepsPerEpoch * maxEpochs);
 		const learningRateAt = lrSchedule({ learningRate, totalSteps, scheduler: lrScheduler, warmupRatio, warmupSteps });
 		const dropped = new DroppedRows(rows.length, onEvent);
-		const optimizer = new AdamW(model.namedParameters(), this.options);
 		const log = logDir === undefined ? undefined : await MetricsLog.open(logDir);
+		const optimizer = new AdamW(model.namedParameters(), this.options);
 		let run: TrainerState = { step: 0, rows: rows.length, trainBatchSize, seed, history: [], evaluations: [] };
 		let lastCheckpoint = resumeFromCheckpoint;
 
@@ -148,7 +148,7 @@ export class Trainer {
 			}
 			if (savePath !== undefined) await model.save(savePath);
 			const { step, history, evaluations } = run;
-			return { steps: step, finalLoss: history[history.length - 1].loss, history, evaluations, dropped: dropped.rows() };
+			return { steps: step, finalLoss: history.at(-1)?.loss ?? Number.NaN, history, evaluations, dropped: dropped.rows() };
 		} catch (error) {
 			if (signal?.aborted && savePath !== undefined) await save(savePath);
 			throw error;

@@ -36,7 +36,7 @@ export type TrainingEvent =
 export interface TrainResult {
 	/** Steps made, those before a resumed checkpoint included. */
 	steps: number;
-	/** Loss of the last step. */
+	/** Loss of the last step; NaN where every step's rows were dropped. */
 	finalLoss: number;
 	/** Every step's record. */
 	history: StepRecord[];

@@ -52,6 +52,8 @@ describe("conversationMessages", () => {
 	it("resolves images inside the data root, and refuses those outside", () => {
 		const [, user] = conversationMessages(conversation("<image>", ["a/b.png"]), "row 0", "/data/root");
 		expect(user.content).toEqual([image("/data/root/a/b.png")]);
+		const [, dotted] = conversationMessages(conversation("<image>", ["..b.png"]), "row 0", "/data/root");
+		expect(dotted.content).toEqual([image("/data/root/..b.png")]);
 		for (const outside of ["../x.png", "/etc/passwd", "a/../../x.png"]) {
 			const wrong = () => conversationMessages(conversation("<image>", [outside]), "row 3", "/data/root");
 			expect(wrong).toThrow(`row 3: image ${outside} lies outside the data root /data/root`);

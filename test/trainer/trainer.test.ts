@@ -6,6 +6,7 @@ import { selectBackend } from "../../src/backend/select-backend.js";
 import { memory } from "../../src/backend/tf.js";
 import type { TrainingRow } from "../../src/trainer/collate.js";
 import type { ShareGptConversation } from "../../src/trainer/sharegpt.js";
+import { shuffledIndices } from "../../src/trainer/step-loader.js";
 import { Trainer, type TrainerOptions } from "../../src/trainer/trainer.js";
 import { NonFiniteLossError, type TrainingEvent } from "../../src/trainer/training-events.js";
 import { BigramModel, BROKEN_IMAGE } from "../fakes/bigram-model.js";
@@ -152,6 +153,13 @@ describe("rows that can't be trained on", () => {
 			{ row: 10, key: undefined, reason: "no-label", detail: "no assistant turn to learn from" },
 		]);
 		expect(events.filter((e) => e.type === "dropped")).toHaveLength(3);
+	});
+
+	it("has no last loss where each step's rows were dropped", async () => {
+		const [first] = shuffledIndices(2, 42, 0);
+		const rows = [0, 1].map((i) => (i === first ? row("a", [BROKEN_IMAGE]) : row("b")));
+		const result = await new Trainer(model, { ...FAST, trainBatchSize: 1, maxSteps: 1 }).fit(rows);
+		expect(result).toMatchObject({ steps: 1, finalLoss: Number.NaN, history: [] });
 	});
 
 	it("fails when none is left, naming the first", async () => {

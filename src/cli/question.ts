@@ -1,6 +1,5 @@
 /** What the judge is asked: a file, a text, the checkpoint's own prompt.txt, or the library's question. */
-import { existsSync } from "node:fs";
-import { writeFile } from "node:fs/promises";
+import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fillTemplate, readPromptTemplate } from "../index.js";
 import type { QuestionOptions } from "./options.js";
@@ -37,6 +36,6 @@ export async function chooseQuestion(
 }
 
 /** A fine-tuned checkpoint carries the question on, so that it is asked what it was trained on. */
-export async function keepQuestion(template: string | undefined, checkpoint: string): Promise<void> {
-	if (template !== undefined) await writeFile(join(checkpoint, PROMPT_FILE), template);
+export function keepQuestion(template: string | undefined, checkpoint: string): void {
+	if (template !== undefined) writeFileSync(join(checkpoint, PROMPT_FILE), template);
 }

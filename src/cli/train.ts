@@ -14,14 +14,18 @@ import type { Session } from "./session.js";
 const DROPPED_SHOWN = 5;
 
 /** What `train` and `run` decide themselves; the rest of the trainer's options are flags. */
-type FineTuneOptions = Pick<TrainerOptions, "dataRoot" | "logDir" | "evaluate" | "resumeFromCheckpoint"> & { savePath: string };
+type FineTuneOptions = Pick<TrainerOptions, "dataRoot" | "logDir" | "evaluate" | "resumeFromCheckpoint"> & {
+	savePath: string;
+	/** Goes into every checkpoint. */
+	question: string | undefined;
+};
 
 /** @throws Interrupted after a signal, naming the checkpoint to go on from; otherwise as Trainer.fit does. */
 export async function fineTune(
 	model: TrainableModel,
 	files: readonly string[],
 	flags: TrainingFlags,
-	options: FineTuneOptions,
+	{ question, ...options }: FineTuneOptions,
 	session: Session,
 ): Promise<TrainResult> {
 	const { signal, note } = session;
@@ -36,13 +40,18 @@ export async function fineTune(
 		...{ loggingSteps: flags.logging_steps, evalEvery: flags.eval_steps, signal },
 		onEvent(event) {
 			if (event.type === "step") stage.update(event.step, event.totalSteps, `loss ${event.loss.toFixed(4)}`);
-			if (event.type === "checkpoint") checkpoint = event.dir;
+			if (event.type === "checkpoint") {
+				checkpoint = event.dir;
+				keepQuestion(question, checkpoint);
+			}
 			if (event.type === "dropped" && ++dropped <= DROPPED_SHOWN)
 				note(`row ${event.row} is not trained on, ${event.reason}: ${event.detail}`);
 		},
 	});
 	try {
-		return await trainer.fit(allConversations(files));
+		const result = await trainer.fit(allConversations(files));
+		keepQuestion(question, options.savePath);
+		return result;
 	} catch (error) {
 		if (!signal.aborted) throw error;
 		const wayOn =
@@ -73,9 +82,8 @@ export const trainCommand = (session: Session) =>
 			const evaluate = await heldOutScores(options, question, session);
 			await using model = await openJudge(pretrain, options, session);
 			if (!resuming) await clearOutputs({ checkpoint: savePath, logs: logDir });
-			const own = { savePath, logDir, dataRoot: options.data_root, resumeFromCheckpoint, evaluate };
+			const own = { savePath, logDir, dataRoot: options.data_root, resumeFromCheckpoint, evaluate, question };
 			const { steps, finalLoss, evaluations } = await fineTune(model, train_data, options, own, session);
-			await keepQuestion(question, savePath);
 			for (const { step, scores } of evaluations) session.print(`step ${step}: ${JSON.stringify(scores)}`);
 			session.print(
 				`${steps} steps, loss ${finalLoss.toFixed(4)}; model in ${resolve(savePath)}${logDir ? `, metrics in ${resolve(logDir)}` : ""}`,

@@ -211,7 +211,8 @@ describe("Ctrl-C", () => {
 
 	it("ends training with a checkpoint to go on from", async () => {
 		await teach();
-		const train = teaching("halted", "5000");
+		await writeFile(at("question.txt"), "Which one fits {prompt}?");
+		const train = [...teaching("halted", "5000"), "--prompt_template", at("question.txt")];
 		const { child, finished } = start(train);
 		await until(
 			async () =>
@@ -222,6 +223,7 @@ describe("Ctrl-C", () => {
 		const { code, stderr } = await finished;
 		expect(code, stderr).toBe(130);
 		const [, checkpoint, step] = /--resume_from_checkpoint (\S+checkpoint-(\d+))`/.exec(stderr) ?? [];
+		expect(await text(join(checkpoint, "prompt.txt"))).toBe("Which one fits {prompt}?");
 		const steps = String(Number(step) + 2);
 		const resumed = await succeed([...train, "--resume_from_checkpoint", checkpoint, "--max_steps", steps]);
 		expect(resumed.stdout).toContain(`${steps} steps, loss`);

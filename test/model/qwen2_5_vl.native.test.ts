@@ -1,4 +1,5 @@
 import { describe } from "vitest";
+import { nativeMissing } from "../backend/native-runtime.js";
 import { goldenSuite } from "./qwen2_5_vl.golden.js";
 
-describe("Qwen2.5-VL on native-cpu", () => goldenSuite("native-cpu"));
+describe.skipIf(nativeMissing)(`Qwen2.5-VL on native-cpu (${nativeMissing ?? "staged"})`, () => goldenSuite("native-cpu"));

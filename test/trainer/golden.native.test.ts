@@ -1,4 +1,5 @@
 import { describe } from "vitest";
+import { nativeMissing } from "../backend/native-runtime.js";
 import { trainingGoldenSuite } from "./golden.suite.js";
 
-describe("training on native-cpu", () => trainingGoldenSuite("native-cpu"));
+describe.skipIf(nativeMissing)(`training on native-cpu (${nativeMissing ?? "staged"})`, () => trainingGoldenSuite("native-cpu"));

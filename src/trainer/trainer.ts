@@ -90,9 +90,9 @@ export class Trainer {
 			promptMaxLen = 13000,
 		} = this.options;
 		const { learningRate = 2.5e-6, lrScheduler, warmupRatio = 0.03, warmupSteps, maxGradNorm = 1 } = this.options;
-		const { evaluate, evalEvery = Infinity, saveSteps = Infinity, loggingSteps = 1, saveTotalLimit } = this.options;
+		const { evaluate, evalEvery = Infinity, saveSteps = Infinity, loggingSteps = 1, saveTotalLimit = Infinity } = this.options;
 		const { savePath, dataRoot, logDir, resumeFromCheckpoint, signal, onEvent = () => {} } = this.options;
-		checkPositive({ trainBatchSize, microTrainBatchSize, maxEpochs, maxSteps, evalEvery, saveSteps, loggingSteps });
+		checkCounts({ trainBatchSize, microTrainBatchSize, maxEpochs, maxSteps, evalEvery, saveSteps, saveTotalLimit, loggingSteps });
 
 		const rows = await collectRows(source, dataRoot);
 		const stepsPerEpoch = Math.ceil(rows.length / trainBatchSize);
@@ -210,8 +210,9 @@ function trainScalars({ loss, learningRate, gradNorm, tokensPerSecond }: StepRec
 	};
 }
 
-function checkPositive(options: Record<string, number>): void {
+function checkCounts(options: Record<string, number>): void {
 	for (const [name, value] of Object.entries(options)) {
-		if (!(value >= 1)) throw new RangeError(`Trainer: ${name} is ${value}; expected at least 1`);
+		if (value >= 1 && (Number.isInteger(value) || value === Infinity)) continue;
+		throw new RangeError(`Trainer: ${name} is ${value}; expected a whole number, 1 or more`);
 	}
 }

@@ -174,8 +174,10 @@ describe("rows that can't be trained on", () => {
 		expect(events).toEqual([]);
 	});
 
-	it("refuses sizes below one", async () => {
-		await expect(new Trainer(model, { trainBatchSize: 0 }).fit(ROWS)).rejects.toThrow(/trainBatchSize is 0; expected at least 1/);
+	it("refuses counts that are none", async () => {
+		for (const wrong of [{ trainBatchSize: 0 }, { trainBatchSize: 2.5 }, { saveTotalLimit: 0 }, { maxSteps: Number.NaN }]) {
+			await expect(new Trainer(model, wrong).fit(ROWS)).rejects.toThrow(/ is (0|2\.5|NaN); expected a whole number, 1 or more/);
+		}
 	});
 });
 

@@ -17,6 +17,7 @@ import type { Session } from "./session.js";
 import { fineTune } from "./train.js";
 
 type Files = ReturnType<typeof runFiles>;
+const evaluationFile = (logs: string) => join(logs, "evaluation.json");
 
 export const runCommand = (session: Session) =>
 	defineCommand({
@@ -28,11 +29,12 @@ export const runCommand = (session: Session) =>
 		async action(options) {
 			const files = runFiles(options.output_path);
 			const { checkpoint, logs, ...single } = files;
+			const earlier = [...Object.values(single), evaluationFile(logs)];
 			const inputs = [options.model_path, ...dataFiles([...options.data_path, ...(options.eval_data_path ?? [])])];
 			await claimOutputs(Object.values(files), inputs, options.overwrite);
 			const remaining = ["evaluate before", "sample", "convert", "train", "evaluate after"];
 			try {
-				await improve(options, files, remaining, () => clearOutputs({ files: Object.values(single), checkpoint, logs }), session);
+				await improve(options, files, remaining, () => clearOutputs({ files: earlier, checkpoint, logs }), session);
 			} catch (error) {
 				if (!(error instanceof Interrupted)) throw error;
 				const undone = remaining.filter((stage) => options.eval_data_path !== undefined || !stage.startsWith("evaluate"));
@@ -63,7 +65,7 @@ async function improve(
 	const evaluations: Record<string, Evaluation> = {};
 	const score = async (when: "before" | "after") => {
 		if (heldOut) evaluations[when] = await scoreHeldOut(model, heldOut, question, options, `judge ${when}`, session);
-		if (heldOut) await writeFile(join(files.logs, "evaluation.json"), `${JSON.stringify(evaluations, null, 2)}\n`);
+		if (heldOut) await writeFile(evaluationFile(files.logs), `${JSON.stringify(evaluations, null, 2)}\n`);
 		remaining.shift();
 	};
 

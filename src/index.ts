@@ -4,6 +4,7 @@
 
 // Backend
 export { BackendUnavailableError } from "./backend/backend-unavailable-error.js";
+export type { DoctorCheck } from "./backend/doctor/doctor-check.js";
 export { type DoctorReport, doctor } from "./backend/doctor.js";
 export { BACKENDS, type BackendName, type BackendRequest, type SelectedBackend, selectBackend } from "./backend/select-backend.js";
 export { SetupError, type SetupStep } from "./backend/setup/setup-error.js";
@@ -46,7 +47,7 @@ export { type Judgement, parseJudgement } from "./reward/parse-judgement.js";
 export { readJudgedRollouts } from "./reward/read-judged-rollouts.js";
 export { type FilteredRollouts, type RejectFilteredOptions, rejectFiltered } from "./reward/reject-filtered.js";
 export { accuracyReward, formatReward, type Reward } from "./reward/rewards.js";
-export { type SelectedRollouts, type SelectionStats, selectPerRecord } from "./reward/select-per-record.js";
+export { type SelectedRollouts, type SelectionStats, type SelectPerRecordOptions, selectPerRecord } from "./reward/select-per-record.js";
 export { formatProportion, type Proportion, proportion } from "./reward/wilson-interval.js";
 // Sampling
 export { type GenerateCotOptions, generateCoT } from "./sampler/generate-cot.js";

@@ -13,7 +13,7 @@ export function checkRow<T>(schema: z.ZodType<T>, value: unknown): CheckedRow<T>
 }
 
 /** What a value is, short enough for one line: `string "a cat"`, `number 3`, `nothing`. */
-export function describeValue(value: unknown): string {
+function describeValue(value: unknown): string {
 	if (value === undefined) return "nothing";
 	if (value === null) return "null";
 	const text = JSON.stringify(value);

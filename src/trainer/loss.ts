@@ -71,7 +71,7 @@ function targetIndices(targets: Int32Array): Tensor2D {
 }
 
 /** @returns the summed negative log-likelihood of the batch's labelled tokens; differentiable, to be called inside a tidy. */
-export function batchNll(model: TrainableModel, batch: TrainingBatch): Scalar {
+function batchNll(model: TrainableModel, batch: TrainingBatch): Scalar {
 	const hidden = model.hiddenStates(batch.inputs); // [B, T, C]
 	const channels = hidden.shape[2];
 	const flat = reshape(hidden, [-1, channels]) as Tensor2D; // [B·T, C]

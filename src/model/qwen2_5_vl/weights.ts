@@ -62,7 +62,7 @@ function textWeights({ text: t }: Qwen2_5VLConfig, table: WeightTable): void {
 }
 
 /** A checkpoint's own spelling of a key → the hub's. */
-export function hubKey(key: string): string {
+function hubKey(key: string): string {
 	if (key.startsWith("model.visual.")) return key.slice("model.".length);
 	return key.replace(/^model\.language_model\./, "model.");
 }

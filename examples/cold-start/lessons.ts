@@ -1,6 +1,6 @@
 /**
- * The four kinds of lesson a judge is taught with, each one row of a ShareGPT data set:
- * see (describe two pictures, no caption in the prompt, or the model copies it), drill (judge two descriptions, no
+ * The five kinds of lesson a judge is taught with, each one row of a ShareGPT data set:
+ * look (describe one picture), see (describe two, no caption in the prompt, or the model copies it), drill (judge two descriptions, no
  * pictures: cheap), judge (caption, two pictures, the whole reasoning), and misjudge (the same from a teacher that
  * overlooks defects and then leans to Image 1). A lesson's content comes from its name alone.
  */

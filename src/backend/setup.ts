@@ -79,7 +79,9 @@ export async function setup({
 	const staged = findStagedRuntime(flavour, env);
 	if (!("missing" in staged)) return { ...(await probeStaged(staged, steps)), reason, alreadyStaged: true };
 	const cache = cacheFolder(env);
-	await mkdir(cache, { recursive: true });
+	await mkdir(cache, { recursive: true }).catch((cause) => {
+		throw cacheUnusable(cache, cause);
+	});
 	// proper-lockfile tells of a lock that another process took over (this one slept too long) only by a callback.
 	const lost = new AbortController();
 	const release = await lockCache(cache, steps, (error) => lost.abort(lockLost(cache, error)));
@@ -173,13 +175,18 @@ async function lockCache(
 		try {
 			return await lockfile.lock(cache, options);
 		} catch (error) {
-			if ((error as NodeJS.ErrnoException).code !== "ELOCKED") throw error;
+			if ((error as NodeJS.ErrnoException).code !== "ELOCKED") throw cacheUnusable(cache, error);
 			if (Date.now() > deadline) throw lockTimeout(cache, error);
 		}
 		signal?.throwIfAborted();
 		onProgress({ step: "lock", detail: "another process is running setup; waiting for it" });
 		await new Promise((resolve) => setTimeout(resolve, LOCK_RETRY_MS));
 	}
+}
+
+function cacheUnusable(cache: string, cause: unknown): SetupError {
+	const problem = `the cache folder ${cache} can't be written in: ${(cause as Error).message}`;
+	return new SetupError({ step: "lock", problem, wayOut: "name another folder in TFJS_RFT_CACHE, or make this one writable", cause });
 }
 
 function lockLost(cache: string, cause: Error): SetupError {

@@ -50,6 +50,14 @@ describe("what can go wrong, and what the error says", () => {
 		expect(error.wayOut).toMatch(/--wheel FILE/);
 	});
 
+	it("no cache folder that can be made", async () => {
+		using world = fakeWorld();
+		const env = { ...world.env, TFJS_RFT_CACHE: path.join(fileURLToPath(import.meta.url), "cache") };
+		const error = await failure(setup({ device: "cpu", env }));
+		expect(error.message).toMatch(/setup\.test\.ts\/cache can't be written in: ENOTDIR/);
+		expect(error.wayOut).toMatch(/TFJS_RFT_CACHE/);
+	});
+
 	it("no wheel where --wheel points", async () => {
 		using world = fakeWorld();
 		const error = await failure(setup({ device: "cpu", wheel: "/nowhere.whl", env: world.env }));

@@ -37,7 +37,9 @@ export async function extractWheel(
 		new SetupError({
 			step: "extract",
 			problem: `${wheelPath}: ${problem}`,
-			wayOut: "remove the file and run setup again, or pass another wheel with --wheel",
+			wayOut: isDiskFull(cause)
+				? "make room on the disk and run setup again, or name another folder in TFJS_RFT_CACHE"
+				: "remove the file and run setup again, or pass another wheel with --wheel",
 			cause,
 		});
 	try {
@@ -52,6 +54,10 @@ export async function extractWheel(
 		if (error instanceof SetupError || signal?.aborted) throw error;
 		throw fail((error as Error).message, error);
 	}
+}
+
+function isDiskFull(error: unknown): boolean {
+	return error instanceof Error && "code" in error && (error.code === "ENOSPC" || error.code === "EDQUOT");
 }
 
 function openZip(file: string): Promise<ZipFile> {

@@ -1,7 +1,7 @@
 /**
  * The initialisation that lets a judge this small learn to see: every matrix N(0, 1/fan-in), output projections at half of that deviation,
  * embeddings 0.05, patch embedding 1.4 times. With the usual 0.02 everywhere, places were told right in 24 % of the pictures
- * after as many samples, against 100 % (docs/demo.md).
+ * after as many samples, against 100 % (in trials with torch).
  */
 import * as tf from "@tensorflow/tfjs-core";
 import type { Qwen2_5VLModel } from "../../src/index.js";

@@ -1,7 +1,7 @@
 /**
  * The judge's form of reasoning, written from what two pictures show. It spells the comparison word by word —
  * caption's word, seen word, mark — because a small model learns to judge from that, and not without it
- * (93.8 % against 54 %; docs/demo.md). Nouns are singular in the comparison, so that equal means the same token.
+ * (93.8 % against 54 %, in trials with torch). Nouns are singular in the comparison, so that equal means the same token.
  *
  *     <think>
  *     Image 1: clean, two blue triangles, left.

@@ -45,6 +45,14 @@ describe("examples", { timeout: 120_000 }, () => {
 		);
 	});
 
+	it("the demo's configuration runs, on a few of its pairs", async () => {
+		const few = ["--limit", "4", "--eval_limit", "4", "--max_epochs", "1", "--output_path", join(scratch, "demo")];
+		const output = await run("../src/cli/main.ts", ["run", join("examples", "demo.yaml"), ...few]);
+		expect(output).toMatch(/before .*after/);
+		expect(output).toMatch(/kept: \d+ of 32 judgements/);
+		expect(await readdir(join(scratch, "demo", "checkpoint"))).toEqual(expect.arrayContaining(["model.safetensors", "prompt.txt"]));
+	});
+
 	it("03 counts what its own reward rejects", async () => {
 		const output = await run("03-custom-reward.ts", []);
 		const [, kept, total] = /(\d+) kept of (\d+)/.exec(output)!.map(Number);

@@ -101,9 +101,15 @@ export type ExpectedRun = Pick<TrainerState, "rows" | "trainBatchSize" | "seed">
  */
 export async function resumeTraining(dir: string, model: TrainableModel, optimizer: AdamW, expected: ExpectedRun): Promise<TrainerState> {
 	const file = path.join(dir, STATE_FILE);
-	const parsed = trainerState.safeParse(JSON.parse(await readFile(file, "utf8")));
-	if (!parsed.success)
-		throw new Error(`${file}: ${z.prettifyError(parsed.error)}; expected the trainer_state.json of a checkpoint-<step> folder`);
+	const wrong = (what: string, cause?: unknown) =>
+		new Error(`${file}: ${what}; expected the trainer_state.json of a checkpoint-<step> folder`, { cause });
+	const json: unknown = await readFile(file, "utf8")
+		.then(JSON.parse)
+		.catch((cause) => {
+			throw wrong((cause as Error).message, cause);
+		});
+	const parsed = trainerState.safeParse(json);
+	if (!parsed.success) throw wrong(z.prettifyError(parsed.error));
 	for (const key of ["rows", "trainBatchSize", "seed"] as const) {
 		if (parsed.data[key] === expected[key]) continue;
 		throw new Error(`${file}: ${key} was ${parsed.data[key]} and is now ${expected[key]}; resume with the same data, batch size and seed`);

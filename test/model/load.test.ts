@@ -104,7 +104,9 @@ describe("loadModel", () => {
 	});
 
 	it("refuses a folder without weights, and a compute type that it does not have", async () => {
-		await expect(loadModel(scratch, { backend })).rejects.toThrow(/config.json/);
+		await expect(loadModel(scratch, { backend })).rejects.toThrow(
+			/config\.json: no such file; expected the folder of a Hugging Face checkpoint/,
+		);
 		await expect(loadModel(CHECKPOINT, { backend, dtype: "bfloat16" as "auto" })).rejects.toThrow(/dtype bfloat16 is not computed in/);
 	});
 });

@@ -1,4 +1,4 @@
-import { access, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { access, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
@@ -234,6 +234,13 @@ describe("checkpoints", () => {
 		await new Trainer(model, { ...FAST, savePath: dir, saveSteps: 2, maxSteps: 2 }).fit(ROWS);
 		const resume = new Trainer(model, { ...options, resumeFromCheckpoint: path.join(dir, "checkpoint-2") });
 		await expect(resume.fit(ROWS)).rejects.toThrow(message);
+	});
+
+	it("refuses to resume from what is no training checkpoint", async () => {
+		const resume = () => new Trainer(model, { ...FAST, resumeFromCheckpoint: dir }).fit(ROWS);
+		await expect(resume()).rejects.toThrow(/trainer_state\.json: ENOENT.*; expected the trainer_state\.json of a checkpoint-<step> folder/);
+		await writeFile(path.join(dir, "trainer_state.json"), "{");
+		await expect(resume()).rejects.toThrow(/trainer_state\.json: .*JSON.*; expected/);
 	});
 
 	it("saves one when it is aborted, throws the reason, and can go on", async () => {

@@ -5,7 +5,7 @@
  * than the tensors loaded so far and one scratch copy of the newest in memory. Weights are float32 in memory whatever
  * they are on disk.
  */
-import { mkdir, readFile } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { type BackendRequest, selectBackend } from "../../backend/select-backend.js";
@@ -18,6 +18,7 @@ import { writeWhole } from "../../checkpoint/write-whole.js";
 import { parseConfig, type Qwen2_5VLConfig } from "./config.js";
 import { loadProcessor, saveProcessorFiles } from "./processor.js";
 import { Qwen2_5VLModel } from "./qwen2_5_vl.js";
+import { readJsonFile, readTextFile } from "./read-json-file.js";
 import { matchKeys, weightTable } from "./weights.js";
 
 export interface LoadModelOptions {
@@ -69,7 +70,7 @@ async function assemble(
 	if (dtype !== "auto" && dtype !== "float32") {
 		throw new Error(`loadModel: dtype ${dtype} is not computed in by this version; use "auto" or "float32" (half-precision files load)`);
 	}
-	const config = parseConfig(await readJson(join(dir, "config.json")), join(dir, "config.json"));
+	const config = await readConfig(join(dir, "config.json"));
 	const selected = await selectBackend(backend);
 	const processor = await loadProcessor(processorDir, { minPixels, maxPixels });
 	const eosTokenIds = await readEosTokenIds(dir, config);
@@ -165,7 +166,7 @@ async function saveParameters(
 		dtype: HUB_DTYPE[dtype],
 		data: async () => float32ToBytes((await parameter.data()) as Float32Array, HUB_DTYPE[dtype]),
 	}));
-	const generationConfig = await readFile(join(from, "generation_config.json")).catch(ifMissing(undefined));
+	const generationConfig = await readTextFile(join(from, "generation_config.json"));
 	await saveProcessorFiles(processorDir, to);
 	if (generationConfig) await writeWhole(join(to, "generation_config.json"), async (f) => f.writeFile(generationConfig));
 	await writeCheckpoint(to, entries, { maxShardBytes });
@@ -177,7 +178,7 @@ const eosSchema = z.looseObject({ eos_token_id: idOrIds, text_config: z.looseObj
 
 /** generation_config.json's, else config.json's. */
 async function readEosTokenIds(dir: string, config: Qwen2_5VLConfig): Promise<number[]> {
-	const generation = await readJson(join(dir, "generation_config.json")).catch(ifMissing({}));
+	const generation = (await readJsonFile(join(dir, "generation_config.json"))) ?? {};
 	const ids = [generation, config.raw].map((json) => eosSchema.parse(json)).map((e) => e.eos_token_id ?? e.text_config?.eos_token_id);
 	const found = ids[0] ?? ids[1];
 	if (found === undefined || found === null) {
@@ -186,18 +187,10 @@ async function readEosTokenIds(dir: string, config: Qwen2_5VLConfig): Promise<nu
 	return [found].flat();
 }
 
-async function readJson(path: string): Promise<unknown> {
-	const text = await readFile(path, "utf8");
-	try {
-		return JSON.parse(text);
-	} catch (cause) {
-		throw new Error(`${path} is not JSON: ${cause instanceof Error ? cause.message : cause}`, { cause });
-	}
+async function readConfig(file: string): Promise<Qwen2_5VLConfig> {
+	const json = await readJsonFile(file);
+	if (json !== undefined) return parseConfig(json, file);
+	throw new Error(
+		`${file}: no such file; expected the folder of a Hugging Face checkpoint (download it first; hub names are not resolved)`,
+	);
 }
-
-const ifMissing =
-	<T>(value: T) =>
-	(error: NodeJS.ErrnoException): T => {
-		if (error.code === "ENOENT") return value;
-		throw error;
-	};

@@ -67,6 +67,16 @@ async function* allConversations(files: readonly string[]) {
 	for (const file of files) yield* readConversations(file);
 }
 
+/** Reads every row once: bad ones show before the model is loaded, and before anything of an earlier run is removed. */
+async function checkConversations(files: readonly string[], { signal }: Session): Promise<void> {
+	let count = 0;
+	for await (const _ of allConversations(files)) {
+		count++;
+		signal.throwIfAborted();
+	}
+	if (count === 0) throw new Error(`${files.join(", ")}: expected at least one conversation, got none`);
+}
+
 export const trainCommand = (session: Session) =>
 	defineCommand({
 		name: "train",
@@ -78,6 +88,7 @@ export const trainCommand = (session: Session) =>
 			const resuming = resumeFromCheckpoint !== undefined;
 			const inputs = [pretrain, ...train_data, ...dataFiles(options.eval_data_path ?? [])];
 			await claimOutputs(logDir === undefined ? [savePath] : [savePath, logDir], inputs, options.overwrite || resuming);
+			await checkConversations(train_data, session);
 			const question = await chooseQuestion(options, pretrain, session);
 			const evaluate = await heldOutScores(options, question, session);
 			await using model = await openJudge(pretrain, options, session);

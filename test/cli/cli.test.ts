@@ -4,7 +4,7 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
@@ -109,6 +109,18 @@ describe("usage", () => {
 		expect(bad.stderr).toMatch(/error: .* bad rows, at most 0 allowed; .*--max_bad_rows \d+\n$/);
 		expect(bad.stderr).not.toContain("    at ");
 		expect(missing.stderr).toMatch(/DatasetError: none\.json: .*\n\s+at /);
+	});
+
+	it("removes nothing of an earlier run for training data that can't be read", async () => {
+		await mkdir(at("earlier"));
+		await writeFile(at("earlier", "config.json"), "{}");
+		await writeFile(at("no-rows.json"), "[]");
+		const train = ["train", "--pretrain", TINY, "--save_path", at("earlier"), "--overwrite", "--train_data"];
+		const [missing, empty] = await Promise.all([cli([...train, at("lost.json")]), cli([...train, at("no-rows.json")])]);
+		expect([missing.code, empty.code]).toEqual([1, 1]);
+		expect(missing.stderr).toMatch(/lost\.json: can't be opened/);
+		expect(empty.stderr).toMatch(/no-rows\.json: expected at least one conversation, got none/);
+		expect(await readdir(at("earlier"))).toEqual(["config.json"]);
 	});
 
 	it("exits 3 where a backend that is named can't be had; doctor says what brings it", async () => {

@@ -5,6 +5,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { runtimeFolder } from "../../src/backend/setup/cache-folder.js";
+import { findCompiler } from "../../src/backend/setup/compile-addon.js";
 import { extraRequirements } from "../../src/backend/setup/install-nvidia.js";
 import { SetupError } from "../../src/backend/setup/setup-error.js";
 import type { SetupProgress } from "../../src/backend/setup/setup-progress.js";
@@ -38,6 +39,13 @@ describe("what can go wrong, and what the error says", () => {
 		const error = await failure(setup({ device: "cpu", env: world.env }));
 		expect(error.step).toBe("python");
 		expect(error.output).toMatch(/python3 -m pip: No module named pip/);
+	});
+
+	it("a folder where Python, or the compiler, should be", async () => {
+		using world = fakeWorld();
+		const python = await failure(setup({ device: "cpu", env: { ...world.env, TFJS_RFT_PYTHON: world.folder } }));
+		expect(python.output).toMatch(/-m pip: not a program that may be run/);
+		await expect(findCompiler({ ...world.env, CXX: world.folder })).rejects.toThrow(/not a program that may be run\n.*name it in CXX/s);
 	});
 
 	it("no network", async () => {

@@ -11,7 +11,7 @@ import { mkdir, rename, rm } from "node:fs/promises";
 import { createRequire } from "node:module";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { commandLine, outputTail, runCommand } from "./run-command.js";
+import { commandLine, outputTail, runCommand, whyNotStarted } from "./run-command.js";
 import { SetupError } from "./setup-error.js";
 import type { OnSetupProgress } from "./setup-progress.js";
 
@@ -123,8 +123,7 @@ export async function findCompiler(env: NodeJS.ProcessEnv = process.env, signal?
 			if (code === 0) return candidate;
 			tried.push(`${candidate}: ${outputTail(output)}`);
 		} catch (error) {
-			if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
-			tried.push(`${candidate}: not found`);
+			tried.push(`${candidate}: ${whyNotStarted(error)}`);
 		}
 	}
 	throw new SetupError({

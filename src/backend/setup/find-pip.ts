@@ -1,4 +1,4 @@
-import { runCommand } from "./run-command.js";
+import { runCommand, whyNotStarted } from "./run-command.js";
 
 /** How pip is called: a program and its first arguments, e.g. `python3 -m pip`. */
 export interface Pip {
@@ -31,8 +31,7 @@ export async function findPip({
 			if (code === 0) return { pip: { program, args, version: stdout.trim() } };
 			tried.push(`${name}: ${output.trim().split("\n").at(-1)}`);
 		} catch (error) {
-			if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
-			tried.push(`${name}: not found`);
+			tried.push(`${name}: ${whyNotStarted(error)}`);
 		}
 	}
 	return { tried };

@@ -41,6 +41,14 @@ export function runCommand(
 	});
 }
 
+/** Why there is no such program to run, for a person. @throws what `runCommand` threw for another reason, such as an abort */
+export function whyNotStarted(error: unknown): string {
+	const { code } = error as NodeJS.ErrnoException;
+	if (code === "ENOENT") return "not found";
+	if (code === "EACCES") return "not a program that may be run";
+	throw error;
+}
+
 /** The command as a person would type it. */
 export function commandLine(program: string, args: readonly string[]): string {
 	return [program, ...args].map((part) => (/^[\w./=:@,+-]+$/.test(part) ? part : `'${part.replaceAll("'", "'\\''")}'`)).join(" ");

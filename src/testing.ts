@@ -45,9 +45,10 @@ export function fakeModel({ answer, tokensPerImage = 4 }: FakeModelOptions): Gen
 
 	async function generate(inputs: ModelInputs, options: GenerateOptions = {}): Promise<GenerateResult> {
 		const { maxNewTokens = 256, temperature = 0, seeds = [], eosTokenIds = [END_OF_TURN], signal, onStep } = options;
-		const rows = batches.get(inputs);
+		const prompts = batches.get(inputs);
 		if (disposed) throw new Error("fakeModel: generate after dispose; make another");
-		if (!rows) throw new Error("fakeModel: expected inputs of its own processor, got others; use model.processor.encode");
+		if (!prompts) throw new Error("fakeModel: expected inputs of its own processor, got others; use model.processor.encode");
+		const rows = options.promptOfRow?.map((p) => prompts[p]) ?? prompts;
 		const replies = rows.map((row, i) => [...vocabulary.encode(answer(row, temperature === 0 ? 0 : (seeds[i] ?? 0))), END_OF_TURN]);
 		const ends = replies.map((reply) => reply.findIndex((id) => eosTokenIds.includes(id)) + 1 || Number.POSITIVE_INFINITY);
 		const lengths = replies.map((reply, i) => Math.min(reply.length, ends[i], maxNewTokens));

@@ -72,7 +72,12 @@ export interface GenerateOptions {
 	topP?: number;
 	/** > 1 makes tokens already in the row less likely. Default 1. */
 	repetitionPenalty?: number;
-	/** One seed per row (uint32); a row's sample depends on its own seed only, never on its place in the batch. */
+	/**
+	 * The prompt (row of the inputs) that each generated row continues: `[0, 0, 0, 1, 1, 1]` draws three samples of each of two
+	 * prompts, which are read once. Default: each prompt once.
+	 */
+	promptOfRow?: readonly number[];
+	/** One seed per generated row (uint32); a row's sample depends on its own seed only, never on its place in the batch. */
 	seeds?: readonly number[];
 	/** Tokens that end a row. Default: the checkpoint's generation_config.json. */
 	eosTokenIds?: readonly number[];

@@ -14,7 +14,7 @@ export class KvCache {
 		return [this.keys!, this.values!];
 	}
 
-	/** Keeps these rows of the batch only. */
+	/** Makes these rows, in this order, the batch: to drop some, or to have some more than once. */
 	selectRows(rows: Int32Array): void {
 		if (!this.keys || !this.values) return;
 		const index = tensor1d(rows, "int32");

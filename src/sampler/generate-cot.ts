@@ -139,15 +139,16 @@ interface Row {
 
 async function generateBatch(batch: Row[], model: GenerativeModel, { sampling, seed, progress }: SamplingRun): Promise<Rollout[]> {
 	sampling.signal?.throwIfAborted();
-	const inputs = model.processor.collate(
-		batch.map((row) => row.encoded),
-		{ paddingSide: "left" },
-	);
+	// The samples of a record share its encoding: each prompt is read once, however many rows continue it.
+	const prompts = [...new Set(batch.map((row) => row.encoded))];
+	const place = new Map(prompts.map((prompt, i) => [prompt, i]));
+	const promptOfRow = batch.map((row) => place.get(row.encoded) as number);
+	const inputs = model.processor.collate(prompts, { paddingSide: "left" });
 	const seeds = batch.map(({ job }) => seedOf(job, seed));
 	progress.begin();
 	let result: GenerateResult;
 	try {
-		result = await model.generate(inputs, { ...sampling, seeds, onStep: progress.step });
+		result = await model.generate(inputs, { ...sampling, seeds, promptOfRow, onStep: progress.step });
 	} catch (cause) {
 		if (sampling.signal?.aborted) throw cause;
 		throw batchError(batch, cause);

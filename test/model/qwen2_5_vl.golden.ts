@@ -212,6 +212,19 @@ export function goldenSuite(backend: BackendName): void {
 			expect(topOne.tokens).toEqual(greedy.tokens);
 		});
 
+		it("reads a prompt once for several rows: each row as if it had its own", async () => {
+			const inputs = inputsOf(await golden("forward"));
+			const options = { maxNewTokens: 12, temperature: 1, eosTokenIds: [] };
+			const before = memory().numTensors;
+			const shared = await model.generate(inputs, { ...options, promptOfRow: [1, 0, 1, 1], seeds: [3, 4, 5, 3] });
+			expect(memory().numTensors).toBe(before);
+			const [first, second] = [
+				await model.generate(inputs, { ...options, seeds: [4, 3] }),
+				await model.generate(inputs, { ...options, seeds: [4, 5] }),
+			];
+			expect(shared.tokens).toEqual([first.tokens[1], first.tokens[0], second.tokens[1], first.tokens[1]]);
+		});
+
 		it("gives a row alone what it gives it in a batch", async () => {
 			const inputs = inputsOf(await golden("forward"));
 			const [, length] = inputs.inputIds.shape;
@@ -258,6 +271,7 @@ export function goldenSuite(backend: BackendName): void {
 			[{ maxNewTokens: 0 }, /maxNewTokens must be a positive integer, got 0/],
 			[{ temperature: -1 }, /temperature must be 0 \(greedy\) or more, got -1/],
 			[{ topP: 0 }, /topP must be in \(0, 1\]/],
+			[{ promptOfRow: [0, 2] }, /promptOfRow must be row numbers of the inputs, 0 to 1, got 2/],
 			[{ seeds: [1] }, /seeds must be one per row \(2\), got 1/],
 		])("refuses %j", async (options, message) => {
 			await expect(model.generate(inputsOf(await golden("forward")), options)).rejects.toThrow(message);

@@ -16,12 +16,20 @@ const sample = (from: PreferenceRecord[], model: GenerativeModel, options: Gener
 	collect(generateCoT(from, model, options));
 const bySeed = (conversation: Message[], seed: number) => `${textOf(conversation).length} ${seed} ${"x ".repeat(seed % 7)}`;
 
+interface Call {
+	/** Generated rows, and the prompts that they continue. */
+	rows: number;
+	prompts: number;
+	width: number;
+	options: GenerateOptions;
+}
+
 /** The model, and the options and batch sizes of every call to it. */
-function spied(model: GenerativeModel): { model: GenerativeModel; calls: { rows: number; width: number; options: GenerateOptions }[] } {
-	const calls: { rows: number; width: number; options: GenerateOptions }[] = [];
+function spied(model: GenerativeModel): { model: GenerativeModel; calls: Call[] } {
+	const calls: Call[] = [];
 	const generate: GenerativeModel["generate"] = (inputs, options = {}) => {
-		const [rows, width] = inputs.inputIds.shape;
-		calls.push({ rows, width, options });
+		const [prompts, width] = inputs.inputIds.shape;
+		calls.push({ rows: options.promptOfRow?.length ?? prompts, prompts, width, options });
 		return model.generate(inputs, options);
 	};
 	return { model: { ...model, generate }, calls };
@@ -107,6 +115,15 @@ describe("batches", () => {
 		const widths = calls.map(({ width }) => width);
 		expect(widths).toEqual([...widths].sort((a, b) => b - a));
 		expect(new Set(widths).size).toBeGreaterThan(1);
+	});
+
+	it("read each prompt once, however many samples continue it", async () => {
+		const { model, calls } = spied(fakeModel({ answer: bySeed }));
+		await sample(records(4), model, { batchSize: 6, samplesPerRecord: 3 });
+		expect(calls.map(({ rows, prompts }) => [rows, prompts])).toEqual([
+			[6, 2],
+			[6, 2],
+		]);
 	});
 
 	it("share one encoding among a record's samples", async () => {

@@ -1,11 +1,11 @@
 /**
- * Autoregressive generation: one prefill of the left-padded prompts, then a decode step per token. A row that has ended is
- * dropped from the batch once half of the rows have, so that a long row does not pay for finished ones.
+ * Autoregressive generation: one prefill of the left-padded prompts, then a decode step per token. Several rows may continue one prompt:
+ * it is read once and its cache copied to each. A row that has ended is dropped from the batch once half of the rows have, so that a long row does not pay for finished ones.
  *
  * A generated token's position is (unpadded length so far) + rope delta, the same on all axes.
  * Logits are read back once per step: the arg-max only for greedy decoding, whole rows to sample.
  */
-import { argMax, type Tensor2D, tidy } from "../../backend/tf.js";
+import { argMax, gather, type Tensor2D, tensor1d, tidy } from "../../backend/tf.js";
 import { KvCache } from "../../nn/kv-cache.js";
 import type { FinishReason, GenerateOptions, GenerateResult, ModelInputs } from "../generative-model.js";
 import { argmax, drawToken, processLogits, type RowRandom, rowRandom } from "../logits-processors.js";
@@ -13,8 +13,6 @@ import type { Qwen2_5VLModel } from "./qwen2_5_vl.js";
 
 /** One row of the batch while it runs. */
 interface Row {
-	/** Its place in the caller's batch. */
-	index: number;
 	prompt: Int32Array;
 	tokens: number[];
 	/** [S] of the prompt: 1 on tokens. */
@@ -27,13 +25,14 @@ interface Row {
 export async function generate(model: Qwen2_5VLModel, inputs: ModelInputs, options: GenerateOptions): Promise<GenerateResult> {
 	const { maxNewTokens = 256, eosTokenIds = model.eosTokenIds, signal, onStep } = options;
 	checkOptions(inputs, options);
-	const rows = startRows(model, inputs, options);
+	const promptOfRow = Int32Array.from(options.promptOfRow ?? Array(inputs.inputIds.shape[0]).keys());
+	const rows = startRows(model, inputs, promptOfRow, options);
 	const caches = Array.from({ length: model.config.text.numHiddenLayers }, () => new KvCache());
 	let running = rows;
 	try {
 		for (let step = 0; step < maxNewTokens && running.length > 0; step++) {
 			signal?.throwIfAborted();
-			const logits = tidy(() => (step === 0 ? model.prefill(inputs, model.positions(inputs), caches) : decode(model, running, caches)));
+			const logits = tidy(() => (step === 0 ? readPrompts(model, inputs, promptOfRow, caches) : decode(model, running, caches)));
 			const next = await pickTokens(logits, running, options); // the step's one read-back
 			logits.dispose();
 			running.forEach((row, i) => {
@@ -60,7 +59,7 @@ export async function generate(model: Qwen2_5VLModel, inputs: ModelInputs, optio
 
 function checkOptions(
 	{ inputIds, attentionMask }: ModelInputs,
-	{ maxNewTokens = 1, temperature = 0, topP = 1, repetitionPenalty = 1, seeds }: GenerateOptions,
+	{ maxNewTokens = 1, temperature = 0, topP = 1, repetitionPenalty = 1, seeds, promptOfRow }: GenerateOptions,
 ): void {
 	const [batch, length] = inputIds.shape;
 	const wrong = (what: string, expected: string, got: unknown) => {
@@ -70,22 +69,33 @@ function checkOptions(
 	if (!(temperature >= 0)) wrong("temperature", "0 (greedy) or more", temperature);
 	if (!(topP > 0 && topP <= 1)) wrong("topP", "in (0, 1]", topP);
 	if (!(repetitionPenalty > 0)) wrong("repetitionPenalty", "positive", repetitionPenalty);
-	if (seeds && seeds.length !== batch) wrong("seeds", `one per row (${batch})`, `${seeds.length}`);
+	const rows = promptOfRow?.length ?? batch;
+	if (seeds && seeds.length !== rows) wrong("seeds", `one per row (${rows})`, `${seeds.length}`);
+	const stray = promptOfRow?.find((p) => !(Number.isInteger(p) && p >= 0 && p < batch));
+	if (stray !== undefined) wrong("promptOfRow", `row numbers of the inputs, 0 to ${batch - 1}`, stray);
 	for (let b = 0; b < batch; b++) {
 		if (!attentionMask.data[(b + 1) * length - 1])
 			wrong(`row ${b}`, "padded on the left, to be continued on the right", "padding at its end");
 	}
 }
 
-function startRows(model: Qwen2_5VLModel, inputs: ModelInputs, { seeds }: GenerateOptions): Row[] {
-	const [batch, length] = inputs.inputIds.shape;
+function startRows(model: Qwen2_5VLModel, inputs: ModelInputs, promptOfRow: Int32Array, { seeds }: GenerateOptions): Row[] {
+	const [, length] = inputs.inputIds.shape;
 	const { ropeDeltas } = model.positions(inputs);
-	return Array.from({ length: batch }, (_, index) => {
-		const promptMask = inputs.attentionMask.data.slice(index * length, (index + 1) * length);
-		const prompt = inputs.inputIds.data.slice(index * length, (index + 1) * length).filter((_, t) => promptMask[t]);
+	return Array.from(promptOfRow, (p, index) => {
+		const promptMask = inputs.attentionMask.data.slice(p * length, (p + 1) * length);
+		const prompt = inputs.inputIds.data.slice(p * length, (p + 1) * length).filter((_, t) => promptMask[t]);
 		const random = rowRandom(seeds?.[index] ?? index);
-		return { index, prompt, promptMask, tokens: [], nextPosition: prompt.length + ropeDeltas[index], random };
+		return { prompt, promptMask, tokens: [], nextPosition: prompt.length + ropeDeltas[p], random };
 	});
+}
+
+/** @returns logits [B, V] after each row's prompt; the caches then have a row per generated row. */
+function readPrompts(model: Qwen2_5VLModel, inputs: ModelInputs, promptOfRow: Int32Array, caches: readonly KvCache[]): Tensor2D {
+	const logits = model.prefill(inputs, model.positions(inputs), caches);
+	if (promptOfRow.length === logits.shape[0] && promptOfRow.every((p, row) => p === row)) return logits;
+	for (const cache of caches) cache.selectRows(promptOfRow);
+	return gather(logits, tensor1d(promptOfRow, "int32"));
 }
 
 function decode(model: Qwen2_5VLModel, rows: Row[], caches: readonly KvCache[]): Tensor2D {

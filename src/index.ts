@@ -17,6 +17,7 @@ export { type PreferenceRecord, type ShownOrder, shownImages } from "./dataset/p
 // Files
 export { DatasetError, describeProblem, type RowProblem } from "./files/dataset-error.js";
 export { writeJsonArray, writeJsonLines } from "./files/write-json-rows.js";
+export { writeText } from "./files/write-text.js";
 // Model
 export {
 	type ContentPart,

@@ -77,6 +77,7 @@ export async function setup({
 	const { flavour, reason } = chooseFlavour(device);
 	const steps: StepOptions = { env, signal, onProgress };
 	const staged = findStagedRuntime(flavour, env);
+	if (wheel) refuseOtherWheel(runtimeFolder(cacheFolder(env), flavour), wheel);
 	if (!("missing" in staged)) return { ...(await probeStaged(staged, steps)), reason, alreadyStaged: true };
 	const cache = cacheFolder(env);
 	await mkdir(cache, { recursive: true }).catch((cause) => {
@@ -100,6 +101,17 @@ function chooseFlavour(device: "auto" | RuntimeFlavour): { flavour: RuntimeFlavo
 	if (device !== "auto") return { flavour: device, reason: "asked for" };
 	const driver = findNvidiaDriver();
 	return driver ? { flavour: "cuda", reason: `NVIDIA driver found (${driver})` } : { flavour: "cpu", reason: "no NVIDIA driver found" };
+}
+
+/** A runtime that is staged from another file is not silently taken for the wheel that was asked for. */
+function refuseOtherWheel(folder: string, wheel: string): void {
+	const staged = readManifest(folder)?.wheel;
+	if (staged === undefined || staged === path.basename(wheel)) return;
+	throw new SetupError({
+		step: "extract",
+		problem: `expected to stage ${wheel}, but ${folder} is staged from ${staged}`,
+		wayOut: `remove ${folder} and run setup again, or leave --wheel out`,
+	});
 }
 
 /** One step after the other; each finds out itself whether it is done. */

@@ -1,7 +1,7 @@
 /** `run`: sample, convert, train, and evaluation before and after where held-out pairs are given; everything into one folder. */
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import type { Evaluation } from "../index.js";
+import { type Evaluation, writeText } from "../index.js";
 import { convertJudgements } from "./convert.js";
 import { defineCommand } from "./define-command.js";
 import { evaluationTable, scoreHeldOut } from "./held-out.js";
@@ -61,11 +61,11 @@ async function improve(
 	await using model = await openJudge(options.model_path, options, session);
 	await clear();
 	await mkdir(files.logs, { recursive: true });
-	await writeFile(join(files.logs, "options.json"), `${JSON.stringify(options, null, 2)}\n`);
+	await writeText(join(files.logs, "options.json"), `${JSON.stringify(options, null, 2)}\n`);
 	const evaluations: Record<string, Evaluation> = {};
 	const score = async (when: "before" | "after") => {
 		if (heldOut) evaluations[when] = await scoreHeldOut(model, heldOut, question, options, `judge ${when}`, session);
-		if (heldOut) await writeFile(evaluationFile(files.logs), `${JSON.stringify(evaluations, null, 2)}\n`);
+		if (heldOut) await writeText(evaluationFile(files.logs), `${JSON.stringify(evaluations, null, 2)}\n`);
 		remaining.shift();
 	};
 

@@ -1,5 +1,4 @@
 /** `sample`: judgements of preference pairs, the right ones to filtered_samples.json. */
-import { writeFile } from "node:fs/promises";
 import {
 	formatStats,
 	type GenerativeModel,
@@ -10,6 +9,7 @@ import {
 	selectPerRecord,
 	writeJsonArray,
 	writeJsonLines,
+	writeText,
 } from "../index.js";
 import { defineCommand } from "./define-command.js";
 import { endWhenAborted, interruptedWith } from "./interrupt.js";
@@ -44,7 +44,7 @@ export async function sampleJudgements(
 	const rollouts = generateCoT(records, model, {
 		...{ promptTemplate, useCot, signal, seed: options.seed, temperature: options.temperature },
 		...{ batchSize: options.batch_size, maxNewTokens: options.max_new_tokens, samplesPerRecord: options.samples_per_record },
-		...{ topP: options.top_p, topK: options.top_k, repetitionPenalty: options.repetition_penalty },
+		...{ topP: options.top_p, topK: options.top_k, minP: options.min_p, repetitionPenalty: options.repetition_penalty },
 		onProgress: ({ done, errors, tokensPerSecond }) =>
 			stage.update(done, total, `${tokensPerSecond.toFixed(0)} tokens/s${errors > 0 ? `, ${errors} failed` : ""}`),
 	});
@@ -54,7 +54,7 @@ export async function sampleJudgements(
 		await writeJsonArray(files.filtered, selected);
 		return { stats: accepted.stats, selection: selected.stats };
 	}).finally(() => stage.end());
-	await writeFile(files.stats, formatStats(result.stats));
+	await writeText(files.stats, formatStats(result.stats));
 	if (signal.aborted) {
 		const { total: done } = result.stats;
 		throw interruptedWith(

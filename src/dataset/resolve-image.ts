@@ -3,7 +3,8 @@
  * absolute path elsewhere and a symbolic link that leads out are refused, whatever they point at.
  */
 import { realpath, stat } from "node:fs/promises";
-import { isAbsolute, relative, resolve, sep } from "node:path";
+import { resolve } from "node:path";
+import { isInside } from "../files/is-inside.js";
 
 /** The absolute path (links as written, not followed), or what was wrong. */
 export type ResolvedImage = { ok: true; path: string } | { ok: false; expected: string; got: string };
@@ -38,9 +39,4 @@ export async function resolveImage(written: string, root: ImageRoot): Promise<Re
 
 function outside(written: string, root: ImageRoot): ResolvedImage {
 	return { ok: false, expected: `a path inside ${root.path}`, got: written };
-}
-
-function isInside(path: string, folder: string): boolean {
-	const way = relative(folder, path);
-	return way !== "" && way !== ".." && !way.startsWith(`..${sep}`) && !isAbsolute(way);
 }

@@ -70,6 +70,8 @@ export interface GenerateOptions {
 	topK?: number;
 	/** Keep the smallest set of tokens whose probability exceeds p. Default 1: all. */
 	topP?: number;
+	/** Keep the tokens at least so likely as this share of the likeliest. Default 0: all. */
+	minP?: number;
 	/** > 1 makes tokens already in the row less likely. Default 1. */
 	repetitionPenalty?: number;
 	/**

@@ -26,6 +26,8 @@ export interface GenerateCotOptions {
 	topP?: number;
 	/** Keep the k most likely tokens. Default: the model's (all). */
 	topK?: number;
+	/** Keep the tokens at least so likely as this share of the likeliest. Default: the model's (all). */
+	minP?: number;
 	/** > 1 makes tokens already in the row less likely. Default: the model's (1). */
 	repetitionPenalty?: number;
 	/** The run's seed, a whole number. Default 0. */
@@ -56,6 +58,7 @@ export function generateCoT(
 		temperature = 1,
 		topP,
 		topK,
+		minP,
 		repetitionPenalty,
 		seed = 0,
 		useCot = true,
@@ -64,9 +67,9 @@ export function generateCoT(
 		onProgress,
 	}: GenerateCotOptions = {},
 ): AsyncGenerator<Rollout> {
-	checkOptions({ batchSize, maxNewTokens, samplesPerRecord, temperature, topP, topK, repetitionPenalty, seed });
+	checkOptions({ batchSize, maxNewTokens, samplesPerRecord, temperature, topP, topK, minP, repetitionPenalty, seed });
 	checkTemplate(promptTemplate);
-	const sampling: GenerateOptions = { maxNewTokens, temperature, topP, topK, repetitionPenalty, signal };
+	const sampling: GenerateOptions = { maxNewTokens, temperature, topP, topK, minP, repetitionPenalty, signal };
 	const total = Array.isArray(records) ? records.length * samplesPerRecord : undefined;
 	const progress = progressCounter(total, onProgress);
 	return sampleWindows(records, model, { template: promptTemplate, samplesPerRecord, batchSize, sampling, seed, progress });
@@ -183,10 +186,10 @@ function batchError(batch: Row[], cause: unknown): Error {
 }
 
 type Checked = Required<Pick<GenerateCotOptions, "batchSize" | "maxNewTokens" | "samplesPerRecord" | "temperature" | "seed">> &
-	Pick<GenerateCotOptions, "topP" | "topK" | "repetitionPenalty">;
+	Pick<GenerateCotOptions, "topP" | "topK" | "minP" | "repetitionPenalty">;
 
 function checkOptions(options: Checked): void {
-	const { batchSize, maxNewTokens, samplesPerRecord, temperature, topP = 1, topK = 0, repetitionPenalty = 1, seed } = options;
+	const { batchSize, maxNewTokens, samplesPerRecord, temperature, topP = 1, topK = 0, minP = 0, repetitionPenalty = 1, seed } = options;
 	const check = (name: string, value: number, ok: boolean, expected: string) => {
 		if (!ok) throw new RangeError(`generateCoT: ${name}: expected ${expected}, got ${value}`);
 	};
@@ -196,6 +199,7 @@ function checkOptions(options: Checked): void {
 	check("temperature", temperature, Number.isFinite(temperature) && temperature >= 0, "0 (greedy) or more");
 	check("topP", topP, topP > 0 && topP <= 1, "a number in (0, 1]");
 	check("topK", topK, Number.isInteger(topK) && topK >= 0, "a whole number, 0 (all) or more");
+	check("minP", minP, minP >= 0 && minP <= 1, "a number from 0 to 1");
 	check("repetitionPenalty", repetitionPenalty, Number.isFinite(repetitionPenalty) && repetitionPenalty > 0, "a number above 0");
 	check("seed", seed, Number.isSafeInteger(seed), "a whole number");
 	check("samplesPerRecord", samplesPerRecord, samplesPerRecord === 1 || temperature > 0, "1 with temperature 0 (all would be equal)");

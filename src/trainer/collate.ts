@@ -7,7 +7,7 @@
  * Legend: B batch, T tokens, N labelled tokens.
  */
 import { type EncodedConversation, ImageError, type Message, type ModelInputs, type Processor } from "../model/generative-model.js";
-import { conversationMessages } from "./conversation-messages.js";
+import { conversationMessages, refuseLinksOut } from "./conversation-messages.js";
 import type { ShareGptConversation } from "./sharegpt.js";
 
 /** What can be trained on: a ShareGPT row, the messages themselves (images may be bytes), or an encoded conversation. */
@@ -83,8 +83,9 @@ export async function encodeRow(
 
 async function encodeConversation(conversation: TrainingConversation, where: string, processor: Processor, dataRoot?: string) {
 	if ("encoded" in conversation) return conversation.encoded;
-	const messages = "messages" in conversation ? conversation.messages : conversationMessages(conversation, where, dataRoot);
-	return processor.encodeConversation(messages);
+	if ("messages" in conversation) return processor.encodeConversation(conversation.messages);
+	if (dataRoot !== undefined) await refuseLinksOut(conversation, where, dataRoot);
+	return processor.encodeConversation(conversationMessages(conversation, where, dataRoot));
 }
 
 /** @returns how many tokens of the example are labelled; the first token has nothing before it to predict it from. */

@@ -3,7 +3,9 @@
  * place. The bare form (images but no placeholder anywhere) puts all images before the first human turn's text.
  * A `<image>` that the assistant writes is text.
  */
+import { realpath } from "node:fs/promises";
 import path from "node:path";
+import { isInside } from "../files/is-inside.js";
 import type { ContentPart, Message } from "../model/generative-model.js";
 import type { ShareGptConversation } from "./sharegpt.js";
 
@@ -53,9 +55,23 @@ const imagePart = (image: string): ContentPart => ({ type: "image", image });
 function resolveInside(image: string, where: string, dataRoot?: string): string {
 	if (dataRoot === undefined) return image;
 	const resolved = path.resolve(dataRoot, image);
-	const relative = path.relative(path.resolve(dataRoot), resolved);
-	if (relative === ".." || relative.startsWith(`..${path.sep}`) || path.isAbsolute(relative)) {
-		throw new Error(`${where}: image ${image} lies outside the data root ${dataRoot}; move it inside or choose a data root that holds it`);
-	}
+	if (!isInside(resolved, path.resolve(dataRoot))) throw outside(image, where, dataRoot);
 	return resolved;
+}
+
+/**
+ * The same for links: an image that is a symbolic link out of `dataRoot` is refused before it is read. A file that isn't there is
+ * left to the reader, which names it.
+ * @throws as conversationMessages does for a path outside
+ */
+export async function refuseLinksOut({ images }: ShareGptConversation, where: string, dataRoot: string): Promise<void> {
+	const root = await realpath(dataRoot);
+	for (const image of images) {
+		const real = await realpath(path.resolve(dataRoot, image)).catch(() => undefined);
+		if (real !== undefined && !isInside(real, root)) throw outside(`${image}, a link to ${real},`, where, dataRoot);
+	}
+}
+
+function outside(image: string, where: string, dataRoot: string): Error {
+	return new Error(`${where}: image ${image} lies outside the data root ${dataRoot}; move it inside or choose a data root that holds it`);
 }

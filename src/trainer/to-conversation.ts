@@ -2,7 +2,8 @@
  * A judged rollout as a training row. Images are exported in the order in which they were *shown*, since the reasoning's "Image 1"
  * and the answer are about that order; the stored order would contradict the text in half of the rows.
  */
-import { isAbsolute, relative, resolve, sep } from "node:path";
+import { relative, resolve, sep } from "node:path";
+import { isInside } from "../files/is-inside.js";
 import type { JudgedRollout } from "../reward/outcome.js";
 import { IMAGE_PLACEHOLDER, PAIR_HEADER, type ShareGptConversation } from "./sharegpt.js";
 
@@ -53,8 +54,8 @@ function withoutHeader(rollout: JudgedRollout): string {
 }
 
 function relativeTo(root: string, image: string, rollout: JudgedRollout): string {
-	const way = relative(resolve(root), image);
-	if (way !== ".." && !way.startsWith(`..${sep}`) && !isAbsolute(way)) return way.replaceAll(sep, "/");
+	const folder = resolve(root);
+	if (isInside(image, folder)) return relative(folder, image).replaceAll(sep, "/");
 	throw new Error(`${nameOf(rollout)}: imageRoot ${root}: expected a folder that holds ${image}; give another, or none for absolute paths`);
 }
 

@@ -144,6 +144,17 @@ describe("going on where it was", () => {
 		expect(readdirSync(path.join(world.cache, "downloads"))).toEqual([]);
 	});
 
+	it("another wheel than the staged one is not silently left unused", async () => {
+		using world = fakeWorld();
+		world.addTool("g++", BROKEN_COMPILER);
+		const [first, second] = [await writeWheel(path.join(world.folder, "one.whl")), await writeWheel(path.join(world.folder, "two.whl"))];
+		await failure(setup({ device: "cpu", wheel: first, env: world.env })); // the compiler fails, the libraries are staged
+		expect((await failure(setup({ device: "cpu", wheel: first, env: world.env }))).step).toBe("compile");
+		const error = await failure(setup({ device: "cpu", wheel: second, env: world.env }));
+		expect(error.message).toMatch(/expected to stage .*two\.whl, but .* is staged from one\.whl/);
+		expect(error.wayOut).toMatch(/^remove .* and run setup again/);
+	});
+
 	it("only what the addon needs is taken out of the wheel", async () => {
 		using world = fakeWorld();
 		const wheel = await writeWheel(path.join(world.folder, "tf.whl"));

@@ -1,3 +1,6 @@
+import { mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { EncodedConversation } from "../../src/model/generative-model.js";
 import { collateExamples, countLabels, encodeRow } from "../../src/trainer/collate.js";
@@ -59,6 +62,21 @@ describe("conversationMessages", () => {
 			expect(wrong).toThrow(`row 3: image ${outside} lies outside the data root /data/root`);
 		}
 		expect(conversationMessages(conversation("<image>", ["/data/root/x.png"]), "row 0", "/data/root")).toHaveLength(3);
+	});
+
+	it("refuses an image that is a link out of the data root, before it is read", async () => {
+		const scratch = await mkdtemp(join(tmpdir(), "rft-links-"));
+		try {
+			await mkdir(join(scratch, "root"));
+			await writeFile(join(scratch, "secret.png"), "x");
+			await symlink(join(scratch, "secret.png"), join(scratch, "root", "link.png"));
+			const encoding = encodeRow(conversation("<image>", ["link.png"]), 3, new BigramModel().processor, {
+				dataRoot: join(scratch, "root"),
+			});
+			await expect(encoding).rejects.toThrow(/row 3.*link\.png, a link to .*secret\.png, lies outside the data root/);
+		} finally {
+			await rm(scratch, { recursive: true });
+		}
 	});
 
 	it.each([

@@ -59,7 +59,7 @@ export async function generate(model: Qwen2_5VLModel, inputs: ModelInputs, optio
 
 function checkOptions(
 	{ inputIds, attentionMask }: ModelInputs,
-	{ maxNewTokens = 1, temperature = 0, topP = 1, repetitionPenalty = 1, seeds, promptOfRow }: GenerateOptions,
+	{ maxNewTokens = 1, temperature = 0, topP = 1, minP = 0, repetitionPenalty = 1, seeds, promptOfRow }: GenerateOptions,
 ): void {
 	const [batch, length] = inputIds.shape;
 	const wrong = (what: string, expected: string, got: unknown) => {
@@ -68,6 +68,7 @@ function checkOptions(
 	if (!Number.isInteger(maxNewTokens) || maxNewTokens < 1) wrong("maxNewTokens", "a positive integer", maxNewTokens);
 	if (!(temperature >= 0)) wrong("temperature", "0 (greedy) or more", temperature);
 	if (!(topP > 0 && topP <= 1)) wrong("topP", "in (0, 1]", topP);
+	if (!(minP >= 0 && minP <= 1)) wrong("minP", "in [0, 1]", minP);
 	if (!(repetitionPenalty > 0)) wrong("repetitionPenalty", "positive", repetitionPenalty);
 	const rows = promptOfRow?.length ?? batch;
 	if (seeds && seeds.length !== rows) wrong("seeds", `one per row (${rows})`, `${seeds.length}`);

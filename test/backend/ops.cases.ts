@@ -333,4 +333,28 @@ const indexing: OpCase[] = [
 	},
 ];
 
-export const OP_CASES: OpCase[] = [...elementwise, ...matMulCases(), ...reductions, ...layout, ...indexing];
+/** Ops that make tensors, beside an input that they must leave as it is. */
+const creation: OpCase[] = [
+	unary(
+		"ones",
+		(x) => tf.mul(x, tf.ones([2, 3, 2])),
+		(x) => x,
+	),
+	unary(
+		"zeros",
+		(x) => tf.add(x, tf.zeros([2, 3, 2])),
+		(x) => x,
+	),
+	unary(
+		"clone",
+		(x) => tf.clone(x),
+		(x) => x,
+	),
+	unary(
+		"randomNormal: a seed gives the same numbers again",
+		(x) => tf.add(x, tf.sub(tf.randomNormal([2, 3, 2], 0, 1, "float32", 7), tf.randomNormal([2, 3, 2], 0, 1, "float32", 7))),
+		(x) => x,
+	),
+];
+
+export const OP_CASES: OpCase[] = [...elementwise, ...matMulCases(), ...reductions, ...layout, ...indexing, ...creation];

@@ -126,6 +126,31 @@ describe("batches", () => {
 		]);
 	});
 
+	it("are generated while the next window's images are being decoded", async () => {
+		const model = fakeModel({ answer: rightAnswer });
+		const firstWindow = 2 * 8; // batches of two, eight to a window
+		let encodings = 0;
+		let decodedAhead: () => void;
+		const ahead = new Promise<void>((resolve) => {
+			decodedAhead = resolve;
+		});
+		const encodeConversation: typeof model.processor.encodeConversation = (...args) => {
+			if (++encodings > firstWindow + 4) decodedAhead();
+			return model.processor.encodeConversation(...args);
+		};
+		// The first batch does not end before images beyond its window are asked for: without overlap this would never return.
+		const generate: typeof model.generate = async (...args) => {
+			await ahead;
+			return model.generate(...args);
+		};
+		const rollouts = await sample(
+			records(3 * firstWindow),
+			{ ...model, generate, processor: { ...model.processor, encodeConversation } },
+			{ batchSize: 2 },
+		);
+		expect(rollouts).toHaveLength(3 * firstWindow);
+	});
+
 	it("share one encoding among a record's samples", async () => {
 		const model = fakeModel({ answer: rightAnswer });
 		let encodings = 0;

@@ -1,5 +1,6 @@
 import { describe } from "vitest";
 import { nativeMissing } from "../backend/native-runtime.js";
-import { trainingGoldenSuite } from "./golden.suite.js";
+import { tiedGoldenSuite, trainingGoldenSuite } from "./golden.suite.js";
 
 describe.skipIf(nativeMissing)(`training on native-cpu (${nativeMissing ?? "staged"})`, () => trainingGoldenSuite("native-cpu"));
+describe.skipIf(nativeMissing)(`tied embeddings on native-cpu (${nativeMissing ?? "staged"})`, () => tiedGoldenSuite("native-cpu"));

@@ -152,6 +152,24 @@ export function trainingGoldenSuite(backend: BackendName): void {
 	});
 }
 
+/** A tied embedding is used twice, at the input and as the head: its gradient is the sum of both. */
+export function tiedGoldenSuite(backend: BackendName): void {
+	it("has torch's loss (rel 1e-5) and embedding gradient (rel 1e-3) where embeddings are tied", async () => {
+		const tied = await golden("tied");
+		await using model = await loadModel(goldenPath("tiny-qwen2_5_vl-tied"), { backend, processorDir: goldenPath("tiny-qwen2_5_vl") });
+		const optimizer = new AdamW(model.namedParameters(), ADAMW);
+		const { gradients, loss } = await accumulateGradients(model, await examples(), { microTrainBatchSize: 2, buckets: optimizer.buckets });
+		expect(relative(loss, tied.float("loss").data[0])).toBeLessThanOrEqual(1e-5);
+		const bucket = optimizer.buckets.findIndex(({ names }) => names.includes("model.embed_tokens.weight"));
+		const parts = splitBucket(optimizer.buckets[bucket], gradients[bucket]!);
+		const gradient = parts[optimizer.buckets[bucket].names.indexOf("model.embed_tokens.weight")];
+		expect(relativeL2(await gradient.data(), tied.float("grad_embed_tokens").data)).toBeLessThanOrEqual(1e-3);
+		for (const part of parts) part.dispose();
+		disposeGradients(gradients);
+		optimizer.dispose();
+	});
+}
+
 /** L2 norms of pieces, in float64. */
 function chunkNorms(values: Float32Array): number[] {
 	const norms: number[] = [];

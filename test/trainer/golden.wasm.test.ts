@@ -1,4 +1,5 @@
 import { describe } from "vitest";
-import { trainingGoldenSuite } from "./golden.suite.js";
+import { tiedGoldenSuite, trainingGoldenSuite } from "./golden.suite.js";
 
 describe("training on wasm", () => trainingGoldenSuite("wasm"));
+describe("tied embeddings on wasm", () => tiedGoldenSuite("wasm"));

@@ -1,23 +1,42 @@
 /**
  * Scaled dot-product attention, softmax(q kᵀ / √D + mask) v, as plain matMul/softmax (Einsum has no gradient in tfjs and
- * no wasm kernel).
+ * no wasm kernel). Long queries are taken a block at a time, so that the scores of a large image or a long prompt
+ * (H · T · S numbers: 1.7 GB for one image of a megapixel) are never all in memory.
  *
  * Legend: B batch, T query tokens, S key tokens, H query heads, K key/value heads, G = H / K, D head dim.
  */
-import { add, matMul, mul, reshape, softmax, type Tensor, type Tensor4D } from "../backend/tf.js";
+import { add, concat, matMul, mul, reshape, slice, softmax, type Tensor, type Tensor4D } from "../backend/tf.js";
 
 /** Added to a score to rule a key out. Finite, so that a row with no key at all (padding) gives numbers and not NaN. */
 export const MASKED = -1e9;
+
+/** Most scores in memory at once: 256 MB. */
+const MAX_SCORES = 2 ** 26;
 
 /**
  * Grouped-query attention without repeating the shared heads: the G query heads of a key head are stacked along T.
  * @param q [B, H, T, D]
  * @param k [B, K, S, D]
  * @param v [B, K, S, D]
- * @param mask added to the scores: broadcastable to [B, H, T, S]
+ * @param mask added to the scores: [B or 1, H or 1, T or 1, S]
+ * @param maxScores most of the B·H·T·S scores to hold at once; the result is the same
  * @returns [B, H, T, D]
  */
-export function attention(q: Tensor4D, k: Tensor4D, v: Tensor4D, mask?: Tensor): Tensor4D {
+export function attention(q: Tensor4D, k: Tensor4D, v: Tensor4D, mask?: Tensor, maxScores = MAX_SCORES): Tensor4D {
+	const [b, h, t] = q.shape;
+	const block = Math.max(1, Math.floor(maxScores / (b * h * k.shape[2])));
+	if (t <= block) return attend(q, k, v, mask);
+	const blocks: Tensor4D[] = [];
+	for (let from = 0; from < t; from += block) {
+		const rows = Math.min(block, t - from);
+		const own = slice(q, [0, 0, from, 0], [-1, -1, rows, -1]);
+		const perQuery = mask && mask.shape[2] === t;
+		blocks.push(attend(own, k, v, perQuery ? slice(mask, [0, 0, from, 0], [-1, -1, rows, -1]) : mask));
+	}
+	return concat(blocks, 2);
+}
+
+function attend(q: Tensor4D, k: Tensor4D, v: Tensor4D, mask?: Tensor): Tensor4D {
 	const [b, h, t, d] = q.shape;
 	const [, kv, s] = k.shape;
 	const grouped = reshape(mul(q, 1 / Math.sqrt(d)), [b, kv, (h / kv) * t, d]);

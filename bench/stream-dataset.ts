@@ -12,7 +12,7 @@ import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { loadDataset } from "../src/dataset/load-dataset.js";
+import { loadDataset } from "../src/index.js";
 
 const { values } = parseArgs({
 	options: {

@@ -5,7 +5,17 @@
  * Legend: B batch, T new tokens, N = B·T, S all tokens so far, C hidden, H query heads, K key heads, D head dim.
  * Hidden states stay [N, C] through the layers: a row per token, so that every projection is one 2-D matMul.
  */
-import { add, reshape, type Tensor, type Tensor1D, type Tensor2D, type Tensor3D, type Tensor4D, transpose } from "../../backend/tf.js";
+import {
+	add,
+	reshape,
+	type Tensor,
+	type Tensor1D,
+	type Tensor2D,
+	type Tensor3D,
+	type Tensor4D,
+	tidy,
+	transpose,
+} from "../../backend/tf.js";
 import { attention } from "../../nn/attention.js";
 import { Embedding } from "../../nn/embedding.js";
 import { GatedMlp } from "../../nn/gated-mlp.js";
@@ -77,8 +87,9 @@ class DecoderLayer {
 	}
 
 	forward(x: Tensor2D, pass: DecoderPass, layer: number): Tensor2D {
-		const attended: Tensor2D = add(x, this.self_attn.forward(this.input_layernorm.forward(x), pass, layer));
-		return add(attended, this.mlp.forward(this.post_attention_layernorm.forward(attended)));
+		// Each half frees its own intermediates: what the backward pass needs, the gradient tape has kept.
+		const attended: Tensor2D = tidy(() => add(x, this.self_attn.forward(this.input_layernorm.forward(x), pass, layer)));
+		return tidy(() => add(attended, this.mlp.forward(this.post_attention_layernorm.forward(attended))));
 	}
 }
 

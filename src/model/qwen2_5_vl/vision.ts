@@ -8,7 +8,7 @@
  *
  * Legend: P patches, C hidden, H heads, D head dim, M merged units (P / 4), O text hidden size.
  */
-import { add, reshape, slice, type Tensor2D, type Tensor3D, tensor2d } from "../../backend/tf.js";
+import { add, reshape, slice, type Tensor2D, type Tensor3D, tensor2d, tidy } from "../../backend/tf.js";
 import { gelu } from "../../nn/activations.js";
 import { GatedMlp } from "../../nn/gated-mlp.js";
 import { Linear } from "../../nn/linear.js";
@@ -60,8 +60,9 @@ class VisionBlock {
 	}
 
 	forward(x: Tensor2D, rotary: RotaryTables, segments: Segments): Tensor2D {
-		const attended: Tensor2D = add(x, this.attn.forward(this.norm1.forward(x), rotary, segments));
-		return add(attended, this.mlp.forward(this.norm2.forward(attended)));
+		// Each half frees its own intermediates: what the backward pass needs, the gradient tape has kept.
+		const attended: Tensor2D = tidy(() => add(x, this.attn.forward(this.norm1.forward(x), rotary, segments)));
+		return tidy(() => add(attended, this.mlp.forward(this.norm2.forward(attended))));
 	}
 }
 

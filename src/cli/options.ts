@@ -101,6 +101,10 @@ const samplingFlags = {
 const trainingFlags = {
 	train_batch_size: flag(whole().default(8), "conversations per step", "N"),
 	micro_train_batch_size: flag(whole().default(1), "conversations per forward pass: memory against speed", "N"),
+	gradient_checkpointing: flag(
+		toggle().default(false),
+		"compute layers again in the backward pass: less memory, more time, the same result",
+	),
 	max_epochs: flag(whole().default(3), "passes over the data", "N"),
 	max_steps: flag(whole().optional(), "ends earlier", "N"),
 	prompt_max_len: flag(whole().default(13000), "longer conversations are dropped and reported, never cut", "N"),

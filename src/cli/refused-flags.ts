@@ -24,10 +24,7 @@ const REFUSED: Readonly<Record<string, Refusal>> = {
 	bf16: { reason: OWN_PRECISION },
 	use_mp_opt: { reason: OWN_PRECISION },
 	grad_accum_dtype: { reason: OWN_PRECISION, accepts: ["fp32", "float32"] },
-	gradient_checkpointing: {
-		reason: "activations are kept for the backward pass; leave it out. To save memory: --micro_train_batch_size 1, a smaller --max_pixels",
-	},
-	gradient_checkpointing_use_reentrant: { reason: "there is no gradient checkpointing; leave it out" },
+	gradient_checkpointing_use_reentrant: { reason: "there is one kind of --gradient_checkpointing; leave it out" },
 	zero_stage: { reason: ONE_PROCESS, accepts: ["0"] },
 	zpg: { reason: ONE_PROCESS, accepts: ["1"] },
 	adam_offload: { reason: ONE_PROCESS },

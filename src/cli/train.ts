@@ -33,7 +33,12 @@ export async function fineTune(
 	let [checkpoint, dropped] = ["", 0];
 	const trainer = new Trainer(model, {
 		...options,
-		...{ trainBatchSize: flags.train_batch_size, microTrainBatchSize: flags.micro_train_batch_size, promptMaxLen: flags.prompt_max_len },
+		...{
+			trainBatchSize: flags.train_batch_size,
+			microTrainBatchSize: flags.micro_train_batch_size,
+			gradientCheckpointing: flags.gradient_checkpointing,
+			promptMaxLen: flags.prompt_max_len,
+		},
 		...{ maxEpochs: flags.max_epochs, maxSteps: flags.max_steps, learningRate: flags.actor_learning_rate, lrScheduler: flags.lr_scheduler },
 		...{ warmupRatio: flags.lr_warmup_ratio, warmupSteps: flags.lr_warmup_steps, weightDecay: flags.l2, betas: flags.adam_betas },
 		...{ maxGradNorm: flags.max_norm, saveSteps: flags.save_steps, saveTotalLimit: flags.max_ckpt_num, seed: flags.seed },

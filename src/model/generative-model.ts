@@ -106,12 +106,17 @@ export interface GenerativeModel extends AsyncDisposable {
 	generate(inputs: ModelInputs, options?: GenerateOptions): Promise<GenerateResult>;
 }
 
+export interface ForwardOptions {
+	/** Compute layers again in the backward pass instead of keeping their intermediates: less memory, more time. Default false. */
+	gradientCheckpointing?: boolean;
+}
+
 /** What training needs beside: parameters, a forward pass under the gradient tape, and a way to save. */
 export interface TrainableModel extends GenerativeModel {
 	/** Trainable parameters by checkpoint key (the hub's spelling), in a fixed order. */
 	namedParameters(): Map<string, Variable>;
 	/** Final hidden states [B, T, C], differentiable; synchronous, to be called inside a tidy. */
-	hiddenStates(inputs: ModelInputs): Tensor3D;
+	hiddenStates(inputs: ModelInputs, options?: ForwardOptions): Tensor3D;
 	/** Hidden states [N, C] to logits [N, V], differentiable. */
 	lmHead(hiddenStates: Tensor2D): Tensor2D;
 	/** Writes a Hugging Face checkpoint folder: weights, configs, tokenizer, processor. */

@@ -15,6 +15,11 @@ export class ParameterScope {
 		return new ParameterScope(this.parameters, `${this.prefix}${name}.`);
 	}
 
+	/** Every parameter below the prefix. */
+	all(): Variable[] {
+		return [...this.parameters].filter(([key]) => key.startsWith(this.prefix)).map(([, parameter]) => parameter);
+	}
+
 	/** @throws if the key is not there: the weight table and the layers disagree. */
 	get<V extends Variable>(name: string): V {
 		const key = this.prefix + name;

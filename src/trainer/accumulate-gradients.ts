@@ -15,6 +15,8 @@ export interface AccumulateOptions {
 	microTrainBatchSize: number;
 	/** The layout of the gradients. */
 	buckets: readonly ParameterBucket[];
+	/** See ForwardOptions. Default false. */
+	gradientCheckpointing?: boolean;
 	/** Checked before each micro-batch. */
 	signal?: AbortSignal;
 }
@@ -34,7 +36,7 @@ export interface AccumulatedGradients {
 export async function accumulateGradients(
 	model: TrainableModel,
 	examples: readonly TrainingExample[],
-	{ microTrainBatchSize, buckets, signal }: AccumulateOptions,
+	{ microTrainBatchSize, buckets, gradientCheckpointing, signal }: AccumulateOptions,
 ): Promise<AccumulatedGradients> {
 	const labelTokens = examples.reduce((n, example) => n + countLabels(example.encoded), 0);
 	const losses: Scalar[] = [];
@@ -43,7 +45,7 @@ export async function accumulateGradients(
 		for (let from = 0; from < examples.length; from += microTrainBatchSize) {
 			signal?.throwIfAborted();
 			const batch = collateExamples(examples.slice(from, from + microTrainBatchSize), model.processor);
-			const micro = lossAndGradients(model, batch, labelTokens, buckets);
+			const micro = lossAndGradients(model, batch, labelTokens, buckets, { gradientCheckpointing });
 			losses.push(micro.loss);
 			gradients = addGradients(gradients, micro.gradients);
 			await setImmediate();

@@ -30,7 +30,7 @@ import {
 	type Variable,
 	variableGrads,
 } from "../backend/tf.js";
-import type { TrainableModel } from "../model/generative-model.js";
+import type { ForwardOptions, TrainableModel } from "../model/generative-model.js";
 import { selectRows } from "../nn/select-rows.js";
 import type { TrainingBatch } from "./collate.js";
 import { type FlatGradients, flattenBucket, type ParameterBucket } from "./parameter-buckets.js";
@@ -71,8 +71,8 @@ function targetIndices(targets: Int32Array): Tensor2D {
 }
 
 /** @returns the summed negative log-likelihood of the batch's labelled tokens; differentiable, to be called inside a tidy. */
-function batchNll(model: TrainableModel, batch: TrainingBatch): Scalar {
-	const hidden = model.hiddenStates(batch.inputs); // [B, T, C]
+function batchNll(model: TrainableModel, batch: TrainingBatch, options: ForwardOptions): Scalar {
+	const hidden = model.hiddenStates(batch.inputs, options); // [B, T, C]
 	const channels = hidden.shape[2];
 	const flat = reshape(hidden, [-1, channels]) as Tensor2D; // [B·T, C]
 	return sumCrossEntropy(model.lmHead(selectRows(flat, batch.positions)), batch.targets);
@@ -90,10 +90,11 @@ export function lossAndGradients(
 	batch: TrainingBatch,
 	labelTokens: number,
 	buckets: readonly ParameterBucket[],
+	options: ForwardOptions = {},
 ): LossAndGradients {
 	const variables: Variable[] = buckets.flatMap((bucket) => bucket.variables);
 	return tidy(() => {
-		const { value: loss, grads } = variableGrads(() => mul(batchNll(model, batch), 1 / labelTokens) as Scalar, variables);
+		const { value: loss, grads } = variableGrads(() => mul(batchNll(model, batch, options), 1 / labelTokens) as Scalar, variables);
 		const gradients = buckets.map((bucket) => {
 			const own = bucket.variables.map((variable): Tensor | undefined => grads[variable.name]);
 			return own.some((gradient) => gradient) ? flattenBucket(bucket, own) : undefined;

@@ -3,7 +3,7 @@
  *
  * Loss on the assistant's tokens only; AdamW with decoupled decay; warm-up and a schedule; clipping by the global norm; gradients
  * accumulated over micro-batches, normalised by the tokens of the whole batch. Nothing is printed: facts go to `onEvent` and the log
- * files. What this version can't do (16-bit training, gradient checkpointing) has no option here.
+ * files. What this version can't do (16-bit training) has no option here.
  */
 import type { TrainableModel } from "../model/generative-model.js";
 import { accumulateGradients, disposeGradients } from "./accumulate-gradients.js";
@@ -26,6 +26,8 @@ export interface TrainerOptions {
 	trainBatchSize?: number;
 	/** Examples per forward pass: as many as memory allows; the result is the same. Default 1. */
 	microTrainBatchSize?: number;
+	/** Compute layers again in the backward pass instead of keeping their intermediates: less memory, more time, the same result. Default false. */
+	gradientCheckpointing?: boolean;
 	/** Passes over the data. Default 3. */
 	maxEpochs?: number;
 	/** Ends earlier; the schedule then runs over these steps. */
@@ -84,6 +86,7 @@ export class Trainer {
 		const {
 			trainBatchSize = 8,
 			microTrainBatchSize = 1,
+			gradientCheckpointing = false,
 			maxEpochs = 3,
 			maxSteps = Infinity,
 			seed = 42,
@@ -120,7 +123,7 @@ export class Trainer {
 				if (step === firstStep || step % stepsPerEpoch === 0) onEvent({ type: "epoch", epoch, maxEpochs });
 				dropped.add(lost);
 				if (examples.length > 0) {
-					const micro = { microTrainBatchSize, buckets: optimizer.buckets, signal };
+					const micro = { microTrainBatchSize, gradientCheckpointing, buckets: optimizer.buckets, signal };
 					const { gradients, loss, gradNorm, nonFinite } = await accumulateGradients(model, examples, micro);
 					const lr = learningRateAt(step);
 					const finite = Number.isFinite(loss) && Number.isFinite(gradNorm);

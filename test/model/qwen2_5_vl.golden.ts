@@ -68,11 +68,13 @@ export function goldenSuite(backend: BackendName): void {
 			const { data, shape } = g.float(`${tag}.pixel_values`);
 			const blocks: number[] = [];
 			tidy(() => {
-				const merged = model.visual.forward({ data, shape: shape as [number, number] }, gridsOf(g, `${tag}.grid_thw`), (block, x) => {
-					const name = `${tag}.block${block}`;
-					if (!g.names.includes(name)) return;
-					blocks.push(block);
-					expect(relativeError(x.dataSync(), g.float(name).data), name).toBeLessThan(1e-4);
+				const merged = model.visual.forward({ data, shape: shape as [number, number] }, gridsOf(g, `${tag}.grid_thw`), {
+					onBlock: (block, x) => {
+						const name = `${tag}.block${block}`;
+						if (!g.names.includes(name)) return;
+						blocks.push(block);
+						expect(relativeError(x.dataSync(), g.float(name).data), name).toBeLessThan(1e-4);
+					},
 				});
 				expect(relativeError(merged.dataSync(), g.float(`${tag}.merged`).data)).toBeLessThan(1e-4);
 			});
@@ -110,11 +112,13 @@ export function goldenSuite(backend: BackendName): void {
 				expect([...positionIds]).toEqual([...g.int("position_ids").data]);
 				const embeddings = model.embed(inputs);
 				expect(relativeError(rowOf(embeddings), realRows(g.float("hidden.embeds").data, mask, hidden))).toBeLessThan(1e-4);
-				model.hiddenStates(inputs, (layer, x: Tensor2D) => {
-					seen.push(layer);
-					expect(relativeError(rowOf(x), realRows(g.float(`hidden.layer${layer}`).data, mask, hidden)), `layer ${layer}`).toBeLessThan(
-						1e-4,
-					);
+				model.hiddenStates(inputs, {
+					onLayer: (layer, x: Tensor2D) => {
+						seen.push(layer);
+						expect(relativeError(rowOf(x), realRows(g.float(`hidden.layer${layer}`).data, mask, hidden)), `layer ${layer}`).toBeLessThan(
+							1e-4,
+						);
+					},
 				});
 			});
 			expect(seen).toEqual([0, 1, 2, 3]);

@@ -86,8 +86,8 @@ export function trainingGoldenSuite(backend: BackendName): void {
 		optimizer?.dispose();
 		await model?.[Symbol.asyncDispose]();
 	});
-	const forwardBackward = (microTrainBatchSize: number) =>
-		accumulateGradients(model, rows, { microTrainBatchSize, buckets: optimizer.buckets });
+	const forwardBackward = (microTrainBatchSize: number, gradientCheckpointing = false) =>
+		accumulateGradients(model, rows, { microTrainBatchSize, gradientCheckpointing, buckets: optimizer.buckets });
 
 	function byName(gradients: FlatGradients): Map<string, Tensor> {
 		return new Map(
@@ -99,10 +99,11 @@ export function trainingGoldenSuite(backend: BackendName): void {
 	}
 
 	it.each([
-		["in one batch", 2],
-		["accumulated over two micro-batches", 1],
-	])("has torch's loss (rel 1e-5) and gradients (rel 1e-3), %s", async (_, microTrainBatchSize) => {
-		const { gradients, loss, gradNorm } = await forwardBackward(microTrainBatchSize);
+		["in one batch", 2, false],
+		["accumulated over two micro-batches", 1, false],
+		["with gradient checkpointing", 2, true],
+	])("has torch's loss (rel 1e-5) and gradients (rel 1e-3), %s", async (_, microTrainBatchSize, gradientCheckpointing) => {
+		const { gradients, loss, gradNorm } = await forwardBackward(microTrainBatchSize, gradientCheckpointing);
 		expect(relative(loss, reference.loss)).toBeLessThanOrEqual(1e-5);
 		expect(relative(gradNorm, reference.step_grad_norms[0])).toBeLessThanOrEqual(1e-3);
 		const named = byName(gradients);
@@ -121,6 +122,16 @@ export function trainingGoldenSuite(backend: BackendName): void {
 		}
 		for (const gradient of named.values()) gradient.dispose();
 		disposeGradients(gradients);
+	});
+
+	it("has the same gradients to the bit with gradient checkpointing, and leaves no tensor behind", async () => {
+		const before = memory().numTensors;
+		const [kept, again] = [await forwardBackward(2), await forwardBackward(2, true)];
+		expect(again.loss).toBe(kept.loss);
+		for (const [i, gradient] of kept.gradients.entries()) expect(await again.gradients[i]!.data()).toEqual(await gradient!.data());
+		disposeGradients(kept.gradients);
+		disposeGradients(again.gradients);
+		expect(memory().numTensors).toBe(before);
 	});
 
 	it("has torch's losses, norms and parameters over three AdamW steps, and leaves no tensor behind", async () => {

@@ -15,10 +15,12 @@ import {
 	type Tensor4D,
 	tidy,
 	transpose,
+	type Variable,
 } from "../../backend/tf.js";
 import { attention } from "../../nn/attention.js";
 import { Embedding } from "../../nn/embedding.js";
 import { GatedMlp } from "../../nn/gated-mlp.js";
+import { gradientCheckpoint } from "../../nn/gradient-checkpoint.js";
 import type { KvCache } from "../../nn/kv-cache.js";
 import { Linear } from "../../nn/linear.js";
 import type { ParameterScope } from "../../nn/parameter-scope.js";
@@ -36,6 +38,10 @@ export interface DecoderPass {
 	mask?: Tensor;
 	/** One per layer, to generate; absent to train or score. */
 	caches?: readonly KvCache[];
+	/** Compute layers again in the backward pass instead of keeping their intermediates. */
+	gradientCheckpointing?: boolean;
+	/** Sees the hidden states [N, C] after each layer (for tests and probes). */
+	onLayer?: (layer: number, x: Tensor2D) => void;
 }
 
 class SelfAttention {
@@ -74,12 +80,14 @@ class SelfAttention {
 }
 
 class DecoderLayer {
+	readonly parameters: readonly Variable[];
 	private readonly input_layernorm: RmsNorm;
 	private readonly post_attention_layernorm: RmsNorm;
 	private readonly self_attn: SelfAttention;
 	private readonly mlp: GatedMlp;
 
 	constructor(p: ParameterScope, config: TextConfig) {
+		this.parameters = p.all();
 		this.input_layernorm = new RmsNorm(p.scope("input_layernorm"), config.rmsNormEps);
 		this.post_attention_layernorm = new RmsNorm(p.scope("post_attention_layernorm"), config.rmsNormEps);
 		this.self_attn = new SelfAttention(p.scope("self_attn"), config);
@@ -91,6 +99,13 @@ class DecoderLayer {
 		const attended: Tensor2D = tidy(() => add(x, this.self_attn.forward(this.input_layernorm.forward(x), pass, layer)));
 		return tidy(() => add(attended, this.mlp.forward(this.post_attention_layernorm.forward(attended))));
 	}
+}
+
+function checkpointed(layer: DecoderLayer, x: Tensor2D, pass: DecoderPass, i: number): Tensor2D {
+	const { cos, signedSin } = pass.rotary;
+	const run = (x: Tensor2D, [cos, signedSin, mask]: Tensor[]) =>
+		layer.forward(x, { ...pass, rotary: { cos, signedSin } as RotaryTables, mask }, i);
+	return gradientCheckpoint(run, x, pass.mask ? [cos, signedSin, pass.mask] : [cos, signedSin], layer.parameters);
 }
 
 export class LanguageModel {
@@ -112,14 +127,13 @@ export class LanguageModel {
 
 	/**
 	 * @param embeddings [N, C]
-	 * @param onLayer sees the hidden states [N, C] after each layer (for tests and probes)
 	 * @returns [N, C] before the final norm: a caller that needs few rows norms those only
 	 */
-	forward(embeddings: Tensor2D, pass: DecoderPass, onLayer?: (layer: number, x: Tensor2D) => void): Tensor2D {
+	forward(embeddings: Tensor2D, pass: DecoderPass): Tensor2D {
 		let x = embeddings;
 		this.layers.forEach((layer, i) => {
-			x = layer.forward(x, pass, i);
-			onLayer?.(i, x);
+			x = pass.gradientCheckpointing ? checkpointed(layer, x, pass, i) : layer.forward(x, pass, i);
+			pass.onLayer?.(i, x);
 		});
 		return x;
 	}

@@ -24,10 +24,10 @@ import type { KvCache } from "../../nn/kv-cache.js";
 import { ParameterScope } from "../../nn/parameter-scope.js";
 import { inverseFrequencies, type RotaryTables, rotaryTables } from "../../nn/rotary.js";
 import { selectRows } from "../../nn/select-rows.js";
-import type { GenerateOptions, GenerateResult, ModelInputs, Processor, TrainableModel } from "../generative-model.js";
+import type { ForwardOptions, GenerateOptions, GenerateResult, ModelInputs, Processor, TrainableModel } from "../generative-model.js";
 import type { Qwen2_5VLConfig } from "./config.js";
 import { generate } from "./generate.js";
-import { LanguageModel } from "./language.js";
+import { type DecoderPass, LanguageModel } from "./language.js";
 import type { SaveModelOptions } from "./load.js";
 import { type MropePositions, mropeAngles, mropePositions } from "./mrope.js";
 import { VisionTower } from "./vision.js";
@@ -90,11 +90,11 @@ export class Qwen2_5VLModel implements TrainableModel {
 
 	/**
 	 * Final hidden states [B, T, C], differentiable; call it inside a tidy.
-	 * @param onLayer sees the hidden states [B·T, C] after each decoder layer
+	 * @param options.onLayer sees the hidden states [B·T, C] after each decoder layer
 	 */
-	hiddenStates(inputs: ModelInputs, onLayer?: (layer: number, x: Tensor2D) => void): Tensor3D {
+	hiddenStates(inputs: ModelInputs, options: ForwardOptions & Pick<DecoderPass, "onLayer"> = {}): Tensor3D {
 		const [batch, length] = inputs.inputIds.shape;
-		const states = this.decode(inputs, this.positions(inputs), undefined, onLayer);
+		const states = this.decode(inputs, this.positions(inputs), options);
 		return reshape(this.language.finalNorm(states), [batch, length, this.config.text.hiddenSize]);
 	}
 
@@ -111,7 +111,7 @@ export class Qwen2_5VLModel implements TrainableModel {
 	prefill(inputs: ModelInputs, positions: MropePositions, caches: readonly KvCache[]): Tensor2D {
 		const [batch, length] = inputs.inputIds.shape;
 		const last = Int32Array.from({ length: batch }, (_, b) => (b + 1) * length - 1);
-		const states = gather(this.decode(inputs, positions, caches), tensor1d(last, "int32"));
+		const states = gather(this.decode(inputs, positions, { caches }), tensor1d(last, "int32"));
 		return this.lmHead(this.language.finalNorm(states));
 	}
 
@@ -149,11 +149,11 @@ export class Qwen2_5VLModel implements TrainableModel {
 	}
 
 	/** Text embeddings [N, C] with the vision tower's features at the image tokens. */
-	embed(inputs: ModelInputs): Tensor2D {
+	embed(inputs: ModelInputs, options: ForwardOptions = {}): Tensor2D {
 		const ids = inputs.inputIds.data;
 		const text = this.language.embed(tensor1d(ids, "int32"));
 		if (!inputs.pixelValues) return text;
-		const features = this.visual.forward(inputs.pixelValues, gridsOf(inputs.imageGridThw)); // [M, C]
+		const features = this.visual.forward(inputs.pixelValues, gridsOf(inputs.imageGridThw), options); // [M, C]
 		let image = ids.length;
 		const index = ids.map((id, n) => (id === this.config.imageTokenId ? image++ : n));
 		if (image - ids.length !== features.shape[0]) {
@@ -165,12 +165,12 @@ export class Qwen2_5VLModel implements TrainableModel {
 	private decode(
 		inputs: ModelInputs,
 		{ positionIds }: MropePositions,
-		caches?: readonly KvCache[],
-		onLayer?: (layer: number, x: Tensor2D) => void,
+		options: Pick<DecoderPass, "caches" | "gradientCheckpointing" | "onLayer">,
 	): Tensor2D {
 		const [batch, length] = inputs.inputIds.shape;
 		const mask = causalMask(inputs.attentionMask.data, batch, length);
-		return this.language.forward(this.embed(inputs), { batch, length, rotary: this.rotary(positionIds), mask, caches }, onLayer);
+		const embeddings = this.embed(inputs, { gradientCheckpointing: options.gradientCheckpointing });
+		return this.language.forward(embeddings, { batch, length, rotary: this.rotary(positionIds), mask, ...options });
 	}
 
 	/** @param positionIds [3, N] */

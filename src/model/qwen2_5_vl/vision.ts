@@ -8,9 +8,10 @@
  *
  * Legend: P patches, C hidden, H heads, D head dim, M merged units (P / 4), O text hidden size.
  */
-import { add, reshape, slice, type Tensor2D, type Tensor3D, tensor2d, tidy } from "../../backend/tf.js";
+import { add, reshape, slice, type Tensor, type Tensor2D, type Tensor3D, tensor2d, tidy, type Variable } from "../../backend/tf.js";
 import { gelu } from "../../nn/activations.js";
 import { GatedMlp } from "../../nn/gated-mlp.js";
+import { gradientCheckpoint } from "../../nn/gradient-checkpoint.js";
 import { Linear } from "../../nn/linear.js";
 import type { ParameterScope } from "../../nn/parameter-scope.js";
 import { RmsNorm } from "../../nn/rms-norm.js";
@@ -47,12 +48,14 @@ class VisionAttention {
 }
 
 class VisionBlock {
+	readonly parameters: readonly Variable[];
 	private readonly norm1: RmsNorm;
 	private readonly norm2: RmsNorm;
 	private readonly attn: VisionAttention;
 	private readonly mlp: GatedMlp;
 
 	constructor(p: ParameterScope, config: VisionConfig) {
+		this.parameters = p.all();
 		this.norm1 = new RmsNorm(p.scope("norm1"), NORM_EPS);
 		this.norm2 = new RmsNorm(p.scope("norm2"), NORM_EPS);
 		this.attn = new VisionAttention(p.scope("attn"), config.numHeads);
@@ -103,13 +106,14 @@ export class VisionTower {
 	/**
 	 * @param pixelValues [P, C·t·p·p], images one after another
 	 * @param grids [t, h, w] of each image, in patches
-	 * @param onBlock sees the hidden states [P, C] after each block, in window order (for tests and probes)
+	 * @param options.gradientCheckpointing compute blocks again in the backward pass instead of keeping their intermediates
+	 * @param options.onBlock sees the hidden states [P, C] after each block, in window order (for tests and probes)
 	 * @returns [M, O] merged features in raster order, images one after another
 	 */
 	forward(
 		pixelValues: Matrix<Float32Array>,
 		grids: readonly (readonly number[])[],
-		onBlock?: (block: number, x: Tensor2D) => void,
+		{ gradientCheckpointing, onBlock }: { gradientCheckpointing?: boolean; onBlock?: (block: number, x: Tensor2D) => void } = {},
 	): Tensor2D {
 		const { spatialMergeSize, fullattBlockIndexes } = this.config;
 		const unit = spatialMergeSize ** 2;
@@ -125,7 +129,10 @@ export class VisionTower {
 		const windows = segmentsFrom(order.cuWindowSeqlens);
 		const frames = segmentsFrom(frameSeqlens(grids));
 		this.blocks.forEach((block, i) => {
-			x = block.forward(x, rotary, fullattBlockIndexes.includes(i) ? frames : windows);
+			const segments = fullattBlockIndexes.includes(i) ? frames : windows;
+			const run = (x: Tensor2D, [cos, signedSin]: Tensor[]) => block.forward(x, { cos, signedSin } as RotaryTables, segments);
+			const context = [rotary.cos, rotary.signedSin];
+			x = gradientCheckpointing ? gradientCheckpoint(run, x, context, block.parameters) : run(x, context);
 			onBlock?.(i, x);
 		});
 		const inverse = invertIndex(order.windowIndex, patches / unit);

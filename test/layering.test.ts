@@ -26,7 +26,7 @@ const TABLE: Record<string, Row> = {
 		imports: [],
 		packages: [
 			...["tfjs", "tfjs-core", "tfjs-backend-wasm"].map((name) => `@tensorflow/${name}`),
-			...["node:fs", "zod", "proper-lockfile", "yauzl", "node-api-headers"],
+			...["node:fs", "zod", "proper-lockfile", "yauzl", "node-api-headers", "@bufbuild/protobuf"],
 			"sharp", // doctor reports its version
 		],
 	},

@@ -10,7 +10,11 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const GUIDE = join(ROOT, "docs/guide");
-const ENTRIES = { "tfjs-rft": join(ROOT, "src/index.ts"), "tfjs-rft/testing": join(ROOT, "src/testing.ts") };
+const ENTRIES = {
+	"tfjs-rft": join(ROOT, "src/index.ts"),
+	"tfjs-rft/testing": join(ROOT, "src/testing.ts"),
+	"tfjs-rft/compile": join(ROOT, "src/backend/graph/compile.ts"),
+};
 
 let folder: string;
 /** Name → file of each program, such as `sampling-0`. */

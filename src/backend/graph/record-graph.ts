@@ -82,10 +82,13 @@ export function isRecording(backend: NativeBackend): boolean {
 	return Object.hasOwn(backend, "getInputTensorIds");
 }
 
+type InputKind = "in" | "captured" | "large";
+
 class Recorder {
 	private readonly real: NativeBinding;
 	private readonly nodes: GraphNode[] = [];
-	private readonly inputs: string[] = [];
+	/** `node:index` of each kind of input, in the order in which a call gives them. */
+	private readonly inputs: Record<InputKind, string[]> = { in: [], captured: [], large: [] };
 	/** Device tensor → `node:index`. */
 	private readonly places = new Map<number, string>();
 	private readonly hostValues = new Map<number, ConstantTensor>();
@@ -157,7 +160,7 @@ class Recorder {
 		const ids = this.backend.getInputTensorIds(tensors);
 		return tensors.map((tensor, i) => {
 			const [copy] = this.real.executeOp("Identity", [typeAttr("T", this.backend.tensorMap.get(tensor.dataId).dtype)], [ids[i]], 1);
-			this.places.set(copy.id, this.addInput(copy.dtype, copy.shape));
+			this.places.set(copy.id, this.addInput(copy.dtype, copy.shape, "in"));
 			return this.backend.createOutputTensor(copy);
 		});
 	}
@@ -173,7 +176,7 @@ class Recorder {
 		return {
 			graphDef: encodeGraphDef(this.nodes),
 			nodes: this.nodes.length,
-			inputs: this.inputs.join(),
+			inputs: [...this.inputs.in, ...this.inputs.captured, ...this.inputs.large].join(),
 			outputs: outputs.join(),
 			captured: this.captured,
 			constants: this.constants,
@@ -294,10 +297,10 @@ class Recorder {
 		return `${this.add({ op: "Identity", inputs: [place], attrs: [typeAttr("T", node.attrs[0].value as number)] })}:0`;
 	}
 
-	private addInput(dtype: number, shape: readonly number[], kind: "in" | "captured" | "large" = "in"): string {
-		const name = `${kind}${this.inputs.length}`;
+	private addInput(dtype: number, shape: readonly number[], kind: InputKind): string {
+		const name = `${kind}${this.nodes.length}`;
 		this.nodes.push(placeholderNode(name, dtype, shape));
-		this.inputs.push(`${name}:0`);
+		this.inputs[kind].push(`${name}:0`);
 		return `${name}:0`;
 	}
 

@@ -165,6 +165,20 @@ describe.skipIf(nativeMissing)("compile", () => {
 		expect(counts()).toEqual(before);
 	});
 
+	it("gives arguments, closed-over tensors and large constants to the inputs that they are", () => {
+		const w = disposedAfter(tf.variable(tf.scalar(2)));
+		const table = Float32Array.from({ length: 20_000 }, (_, i) => i);
+		const fn = disposedAfter(
+			compile((x: tf.Tensor, y: tf.Tensor) =>
+				tf.sub(tf.mul(tf.add(tf.tensor1d(table), x), w), tf.mul(y, tf.tensor1d(table.map((v) => -v)))),
+			),
+		);
+		for (let i = 0; i < 2; i++) {
+			// (19,999 + 1) · 2 + 3 · 19,999
+			expect(tf.tidy(() => fn(tf.scalar(1), tf.scalar(3)).dataSync())[19_999]).toBe(99_997);
+		}
+	});
+
 	it("drops the graph not used for the longest time", () => {
 		const fn = disposedAfter(compile((x: tf.Tensor) => tf.neg(x), { maxSignatures: 2, name: "neg" }));
 		const call = (size: number) => tf.tidy(() => void fn(tf.zeros([size])));

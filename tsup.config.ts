@@ -8,7 +8,7 @@
  */
 import { defineConfig, type Options } from "tsup";
 
-const library = { index: "src/index.ts", testing: "src/testing.ts" };
+const library = { index: "src/index.ts", testing: "src/testing.ts", compile: "src/compile.ts" };
 const common: Options = { target: "node20", platform: "node", outDir: "dist", shims: true, sourcemap: true };
 
 const sharedSeam: NonNullable<Options["esbuildPlugins"]>[number] = {

@@ -2,9 +2,10 @@
  * The part of tfjs-node-gpu's addon and backend class that this library touches, as types.
  *
  * tfjs-node-gpu is an optional peer that may live outside node_modules (in setup's cache folder), so its own
- * declarations cannot be imported. Source: `binding/tfjs_binding.cc` and `dist/nodejs_kernel_backend.js`, 4.22.
+ * declarations cannot be imported. Source: `binding/tfjs_binding.cc` and `dist/nodejs_kernel_backend.js`, 4.22; the functions marked optional
+ * are `native/graph_functions.cc`'s, which a stock addon lacks.
  */
-import type { Tensor } from "@tensorflow/tfjs-core";
+import type { Tensor, TensorInfo } from "@tensorflow/tfjs-core";
 import { backend, getBackend, type KernelBackend } from "./tf.js";
 
 /** The name under which the native backend is registered with TensorFlow.js. */
@@ -36,15 +37,34 @@ export interface NativeBinding {
 	 * A tensor of `values` (from the view's own offset and length); returns its id. On the CPU it *shares* the array's memory where that is
 	 * aligned: the array must not change while the tensor lives.
 	 */
-	createTensor(shape: readonly number[], dtype: number, values: Float32Array | Int32Array | Uint8Array): number;
+	createTensor(shape: readonly number[], dtype: number, values: NonNullable<NativeTensorData["values"]>): number;
 	deleteTensor(id: number): void;
 	tensorDataSync(id: number): Float32Array | Int32Array | Uint8Array;
 	executeOp(name: string, attrs: NativeOpAttr[], inputIds: number[], numOutputs: number): NativeTensor[];
+	/** Tensors alive on the device. */
+	getNumOfTensors(): number;
+	/** Makes a graph a function of that name; `inputs` and `outputs` are `"node:index,node:index"`. Then `executeOp(name, [], ids, n)` runs it. */
+	addFunction?(name: string, graphDef: Uint8Array, inputs: string, outputs: string): void;
+	removeFunction?(name: string): void;
+	/** `executeOp(name, [], ids, n)` on a thread of its own. The inputs may be deleted before it ends. */
+	runAsync?(name: string, inputIds: number[], numOutputs: number): Promise<NativeTensor[]>;
+}
+
+/** What the backend keeps of a tensor. */
+export interface NativeTensorData {
+	id: number;
+	shape: number[];
+	dtype: number;
+	/** Values not yet uploaded (`id` is −1 until then), else null. */
+	values: Float32Array | Int32Array | Uint8Array | Uint8Array[] | null;
 }
 
 /** tfjs-node-gpu's `NodeJSKernelBackend`. */
 export interface NativeBackend extends KernelBackend {
 	readonly binding: NativeBinding;
+	readonly tensorMap: { get(dataId: object): NativeTensorData; has(dataId: object): boolean };
+	/** The tensors' ids on the device, where their values are uploaded if they are not yet. */
+	getInputTensorIds(tensors: readonly TensorInfo[]): number[];
 	readonly isUsingGpuDevice: boolean;
 	/** Wraps a device tensor as one that the engine tracks; disposing the result deletes the device tensor. */
 	createOutputTensor(metadata: NativeTensor): Tensor;

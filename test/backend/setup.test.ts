@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
@@ -111,7 +111,7 @@ describe("what can go wrong, and what the error says", () => {
 		const wheel = await writeWheel(path.join(world.folder, "tf.whl"));
 		const error = await failure(setup({ device: "cpu", wheel, env: world.env }));
 		expect(error.step).toBe("compile");
-		expect(error.command).toMatch(/^g\+\+ -std=c\+\+17 .*tfjs_binding\.cc/);
+		expect(error.command).toMatch(/^g\+\+ -std=c\+\+17 .*native\/graph_functions\.cc .*tfjs_backend\.cc/);
 		expect(error.output).toMatch(/fatal error: napi\.h/);
 	});
 
@@ -245,6 +245,20 @@ describe.skipIf(nativeMissing)(`with the real libraries${nativeMissing ? ` (skip
 		expect(result).toMatchObject({ flavour: "cpu", alreadyStaged: true, probe: { tensorflowVersion: "2.21.0", gpu: false } });
 	});
 
+	it("an addon of other sources stays, and the new one is compiled beside it", async () => {
+		using world = fakeWorld();
+		linkLibraries(world, real());
+		world.addTool("g++", copyingCompiler(path.dirname(real().addon.binding)));
+		const older = path.join(runtimeFolder(world.cache, "cpu"), "addons", "napi-v8-older", "tfjs_binding.node");
+		mkdirSync(path.dirname(older), { recursive: true });
+		writeFileSync(older, "");
+		const results = [await setup({ device: "cpu", env: world.env }), await setup({ device: "cpu", env: world.env })];
+		expect(results.map(({ alreadyStaged }) => alreadyStaged)).toEqual([false, true]);
+		expect(existsSync(older)).toBe(true);
+		expect(results[0].addon).not.toBe(older);
+		expect(world.calls().filter((call) => call.includes("graph_functions.cc"))).toHaveLength(1);
+	});
+
 	it("two processes at once: one compiles, the other waits, both succeed", async () => {
 		using world = fakeWorld();
 		linkLibraries(world, real());
@@ -261,6 +275,6 @@ describe.skipIf(nativeMissing)(`with the real libraries${nativeMissing ? ` (skip
 		};
 		const outputs = await Promise.all([child(), child()]);
 		for (const output of outputs) expect(output).toMatch(/staged TensorFlow 2\.21\.0/);
-		expect(world.calls().filter((call) => call.includes("tfjs_binding.cc"))).toHaveLength(1);
+		expect(world.calls().filter((call) => call.includes("graph_functions.cc"))).toHaveLength(1);
 	});
 });

@@ -10,7 +10,11 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const GUIDE = join(ROOT, "docs/guide");
-const ENTRIES = { "tfjs-rft": join(ROOT, "src/index.ts"), "tfjs-rft/testing": join(ROOT, "src/testing.ts") };
+const ENTRIES = {
+	"tfjs-rft": join(ROOT, "src/index.ts"),
+	"tfjs-rft/testing": join(ROOT, "src/testing.ts"),
+	"tfjs-rft/compile": join(ROOT, "src/compile.ts"),
+};
 
 let folder: string;
 /** Name → file of each program, such as `sampling-0`. */
@@ -48,11 +52,11 @@ it("compile", () => {
 });
 
 it("run, where they need no weights", async () => {
-	const runnable = [...programs].filter(([name]) => /^(dataset|sampling|filtering|conversations|evaluate)-/.test(name));
+	const runnable = [...programs].filter(([name]) => /^(dataset|sampling|filtering|conversations|evaluate|compile)-/.test(name));
 	const all = join(folder, "all.ts");
 	await writeFile(all, runnable.map(([, file]) => `await import(${JSON.stringify(pathToFileURL(file).href)});`).join("\n"));
 	const { stdout } = await promisify(execFile)(process.execPath, ["--import", "tsx", all], { cwd: folder });
-	expect(runnable).toHaveLength(6);
+	expect(runnable).toHaveLength(7);
 	expect(stdout).toMatch(/accuracy: 0\.5,\s+ci: \[ 0\.215\d+, 0\.784\d+ \],\s+parseRate: 1,\s+saysImage1: 1/);
 	expect(await readdir(join(folder, "out"))).toEqual(
 		expect.arrayContaining([

@@ -101,4 +101,13 @@ describe("examples", { timeout: 120_000 }, () => {
 			child.kill("SIGTERM");
 		}
 	});
+
+	it("06 learns the same eagerly and as a graph", async () => {
+		const output = await run("06-compile.ts", ["60"]);
+		const losses = [...output.matchAll(/per step, loss ([\d.]+)/g)].map(([, loss]) => Number(loss));
+		expect(losses).toHaveLength(2);
+		expect(losses[1]).toBeCloseTo(losses[0], 3);
+		expect(output).toMatch(/mode: (graph|eager) \(/);
+		expect(output).toMatch(/right on \d+ % of 128 points/);
+	});
 });

@@ -1,6 +1,6 @@
 /**
  * Compiles tfjs-node-gpu's addon, from the sources in its npm package and unmodified, against the staged
- * libtensorflow, and with it our own `native/redirect_fd.cc` (see there).
+ * libtensorflow: `native/graph_functions.cc` goes into it and adds functions, `native/redirect_fd.cc` is a second addon (see there).
  *
  * N-API is stable across Node versions, so one addon serves all of them: its key is made of the sources, the N-API version
  * and the compiler's flags. The run path is relative to the addon, so the cache folder can be moved.
@@ -18,7 +18,10 @@ import type { OnSetupProgress } from "./setup-progress.js";
 const NAPI_VERSION = 8;
 const FLAGS = ["-std=c++17", "-O2", "-fPIC", "-shared", `-DNAPI_VERSION=${NAPI_VERSION}`];
 const COMPILERS = ["g++", "c++", "clang++"];
-const ADDON_SOURCES = ["tfjs_backend.cc", "tfjs_binding.cc"];
+/** Of the addon, beside GRAPH_FUNCTIONS, which includes its third source, tfjs_binding.cc. */
+const ADDON_SOURCE = "tfjs_backend.cc";
+const GRAPH_FUNCTIONS = "graph_functions.cc";
+const REDIRECT_FD = "redirect_fd.cc";
 
 /** The files that setup compiles. */
 export interface AddonFiles {
@@ -42,16 +45,16 @@ function addonKey(kernels: string): string {
 	const hash = createHash("sha256").update(FLAGS.join(" "));
 	const sources = path.join(kernels, "binding");
 	for (const name of readdirSync(sources).sort()) hash.update(name).update(readFileSync(path.join(sources, name)));
-	hash.update(readFileSync(redirectSource()));
+	for (const name of [REDIRECT_FD, GRAPH_FUNCTIONS]) hash.update(readFileSync(ownSource(name)));
 	return `napi-v${NAPI_VERSION}-${process.platform}-${process.arch}-${hash.digest("hex").slice(0, 16)}`;
 }
 
-/** `native/redirect_fd.cc` of this package, seen from src/backend/setup as well as from the bundle in dist/. */
-function redirectSource(): string {
+/** A file in `native/` of this package, seen from src/backend/setup as well as from the bundle in dist/. */
+function ownSource(name: string): string {
 	for (let folder = path.dirname(fileURLToPath(import.meta.url)); ; folder = path.dirname(folder)) {
-		const file = path.join(folder, "native", "redirect_fd.cc");
+		const file = path.join(folder, "native", name);
 		if (existsSync(file)) return file;
-		if (folder === path.dirname(folder)) throw new Error("native/redirect_fd.cc is not in the package tfjs-rft; install it again");
+		if (folder === path.dirname(folder)) throw new Error(`native/${name} is not in the package tfjs-rft; install it again`);
 	}
 }
 
@@ -82,7 +85,8 @@ export async function compileAddon(
 	const files = addonFiles(partial);
 	const tensorflow = path.join(runtime, "tensorflow");
 	const includes = ["-I", path.join(tensorflow, "include"), "-I", nodeHeaders()];
-	const sources = ADDON_SOURCES.map((name) => path.join(kernels, "binding", name));
+	const binding = path.join(kernels, "binding");
+	const sources = ["-I", binding, ownSource(GRAPH_FUNCTIONS), path.join(binding, ADDON_SOURCE)];
 	const libraries = [
 		"-L",
 		tensorflow,
@@ -91,7 +95,7 @@ export async function compileAddon(
 		"-Wl,-rpath,$ORIGIN/../../tensorflow",
 	];
 	await compile(compiler, [...FLAGS, ...includes, ...sources, "-o", files.binding, ...libraries], { env, signal });
-	const redirect = ["-DNODE_GYP_MODULE_NAME=redirect_fd", "-I", nodeHeaders(), redirectSource(), "-o", files.redirect];
+	const redirect = ["-DNODE_GYP_MODULE_NAME=redirect_fd", "-I", nodeHeaders(), ownSource(REDIRECT_FD), "-o", files.redirect];
 	await compile(compiler, [...FLAGS, ...redirect], { env, signal });
 	await rm(folder, { recursive: true, force: true });
 	await rename(partial, folder);

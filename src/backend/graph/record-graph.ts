@@ -1,0 +1,400 @@
+/**
+ * Runs a function eagerly while every native op is written down as a node of a graph.
+ *
+ * Ops reach the device through the addon's `createTensor` and `executeOp` alone, so those are intercepted (the addon's properties are
+ * read-only: an object that inherits from it takes its place), and with them what cannot be part of a graph: reading a result on the host, and
+ * chance. A device tensor is known by its id, which the addon never gives twice. Where an id comes from decides what it is in the graph:
+ * - the result of an op here: that node;
+ * - host values made here: `Const`; from 64 KiB on `Fill` if they are all equal, else a device tensor that the graph keeps as an input;
+ * - anything older: an input that is read at each call, a variable by its current value.
+ * Gradients and optimizers need nothing of their own: they are ops too. A variable that has another value afterwards is one more output.
+ */
+import type { NativeBackend, NativeBinding, NativeOpAttr, NativeTensor } from "../native-binding.js";
+import { engine, type Tensor, type TensorInfo, Variable } from "../tf.js";
+import { type ConstantTensor, constNode, encodeGraphDef, type GraphNode, placeholderNode, typeAttr } from "./graph-def.js";
+import { type ResultStructure, readResult, replaceTensors } from "./tensor-structure.js";
+
+/** Host values of this many bytes are not written into the graph. */
+const LARGE_CONSTANT_BYTES = 64 * 1024;
+/** Ops whose results depend on the generator of their kernel. The stateless ones take their seed as an input and are welcome. */
+const RANDOM_OPS =
+	/^(Multinomial|RandomUniform|RandomUniformInt|RandomStandardNormal|ParameterizedTruncatedNormal|TruncatedNormal|RandomGamma|RandomPoisson|RandomShuffle)/;
+const TF_INT32 = 3;
+
+/** Something that a function did and a graph cannot do. `op` is the op concerned. */
+export class CaptureError extends Error {
+	override readonly name = "CaptureError";
+	/** The op, or the TensorFlow.js function where no op of the device is concerned. */
+	readonly op: string;
+
+	constructor(op: string, problem: string, wayOut: string) {
+		super(`compile: ${problem}; ${wayOut}`);
+		this.op = op;
+	}
+}
+
+/** A recorded function, ready for the addon. */
+export interface GraphRecording {
+	graphDef: Uint8Array;
+	/** Nodes of the graph. */
+	nodes: number;
+	/** `node:index,…`: the arguments, then `captured`, then `constants`. */
+	inputs: string;
+	/** `node:index,…`: the results, then the new values of `updated`. */
+	outputs: string;
+	/** Tensors and variables from outside of the function. */
+	captured: TensorInfo[];
+	/** Large constants: device tensors of the graph's own. */
+	constants: number[];
+	/** Variables that the function assigned. */
+	updated: Variable[];
+}
+
+/** One eager call and what became of it. */
+export interface RecordedCall {
+	/** What the function returned; no tensor in it is also held by anyone else. */
+	result: ResultStructure;
+	/** Undefined when the call made variables: a function does that on its first call, and the next one is recorded. */
+	recording: GraphRecording | undefined;
+	/** Names of the variables that the call made. */
+	newVariables: string[];
+}
+
+/**
+ * Calls `fn` once and records it.
+ *
+ * @param args `fn`'s arguments; `fn` sees copies of the tensors in them, so that equal tensors stay different inputs
+ * @param tensors the tensors among `args`, in `replaceTensors`'s order
+ * @throws CaptureError when `fn` did what a graph cannot do; whatever `fn` throws
+ */
+export function recordCall(
+	backend: NativeBackend,
+	fn: (...args: never[]) => unknown,
+	args: readonly unknown[],
+	tensors: readonly Tensor[],
+): RecordedCall {
+	const recorder = new Recorder(backend);
+	return recorder.record(fn, args, tensors);
+}
+
+/** True while a call is being recorded on this backend: what is called then is part of that graph. */
+export function isRecording(backend: NativeBackend): boolean {
+	return Object.hasOwn(backend, "getInputTensorIds");
+}
+
+type InputKind = "in" | "captured" | "large";
+
+class Recorder {
+	private readonly real: NativeBinding;
+	private readonly nodes: GraphNode[] = [];
+	/** `node:index` of each kind of input, in the order in which a call gives them. */
+	private readonly inputs: Record<InputKind, string[]> = { in: [], captured: [], large: [] };
+	/** Device tensor → `node:index`. */
+	private readonly places = new Map<number, string>();
+	private readonly hostValues = new Map<number, ConstantTensor>();
+	/** Device tensors made here and not deleted yet, with the op that made them. */
+	private readonly alive = new Map<number, string>();
+	/** Tensors made of host values here. */
+	private readonly hostTensors = new Set<object>();
+	/** The TensorFlow.js tensor by which a device tensor was last read. */
+	private readonly readAs = new Map<number, TensorInfo>();
+	private readonly variables: ReadonlyMap<object, Variable>;
+	/** The variables' device tensors when the call began. */
+	private readonly variableIds = new Set<number>();
+	private readonly captured: TensorInfo[] = [];
+	private readonly constants: number[] = [];
+	/** The first thing a graph cannot do; kept, as `fn` may catch the error. */
+	private failure: CaptureError | undefined;
+	/** While `fn` itself runs. */
+	private running = false;
+
+	constructor(private readonly backend: NativeBackend) {
+		this.real = backend.binding;
+		const variables = registeredVariables();
+		this.variables = new Map(variables.map((variable) => [variable.dataId, variable]));
+		for (const { dataId } of variables) if (backend.tensorMap.has(dataId)) this.variableIds.add(backend.tensorMap.get(dataId).id);
+	}
+
+	record(fn: (...args: never[]) => unknown, args: readonly unknown[], tensors: readonly Tensor[]): RecordedCall {
+		const before = new Map(registeredVariables().map((variable) => [variable, variable.dataId]));
+		const restore = this.intercept();
+		try {
+			const { result, resultIds } = this.call(fn, args, tensors);
+			try {
+				const made = registeredVariables().filter((variable) => !before.has(variable));
+				if (this.failure) throw this.failure;
+				if (made.length > 0) return { result, recording: undefined, newVariables: made.map(({ name }) => name) };
+				return { result, recording: this.finish(resultIds, before), newVariables: [] };
+			} catch (error) {
+				for (const tensor of result.tensors) tensor.dispose();
+				throw error;
+			}
+		} catch (error) {
+			for (const id of this.constants) this.real.deleteTensor(id);
+			throw this.failure ?? error;
+		} finally {
+			restore();
+		}
+	}
+
+	private call(fn: (...args: never[]) => unknown, args: readonly unknown[], tensors: readonly Tensor[]) {
+		let resultIds: number[] = [];
+		const run = () => {
+			const copies = this.copyInputs(tensors);
+			const given = replaceTensors(args, () => copies.shift() as Tensor) as never[];
+			this.running = true;
+			try {
+				return fn(...given);
+			} finally {
+				this.running = false;
+			}
+		};
+		const result = callInScope(run, (results) => {
+			resultIds = this.backend.getInputTensorIds(results);
+		});
+		return { result, resultIds };
+	}
+
+	/** A placeholder for each tensor, and a copy (a second handle, not the values) that stands for it during the call. */
+	private copyInputs(tensors: readonly Tensor[]): Tensor[] {
+		const ids = this.backend.getInputTensorIds(tensors);
+		return tensors.map((tensor, i) => {
+			const [copy] = this.real.executeOp("Identity", [typeAttr("T", this.backend.tensorMap.get(tensor.dataId).dtype)], [ids[i]], 1);
+			this.places.set(copy.id, this.addInput(copy.dtype, copy.shape, "in"));
+			return this.backend.createOutputTensor(copy);
+		});
+	}
+
+	private finish(resultIds: number[], before: ReadonlyMap<Variable, object>): GraphRecording {
+		const updated = [...before.keys()].filter((variable) => !variable.isDisposed && variable.dataId !== before.get(variable));
+		const updatedIds = this.backend.getInputTensorIds(updated);
+		const outputs = [...resultIds, ...updatedIds].map((id) => this.output(id));
+		this.checkLeaks(new Set([...resultIds, ...updatedIds]));
+		const gone = [...before.keys()].find((variable) => variable.isDisposed);
+		if (gone) this.fail("dispose", `the function disposes the variable "${gone.name}"`, "dispose it outside");
+		if (this.failure) throw this.failure;
+		return {
+			graphDef: encodeGraphDef(this.nodes),
+			nodes: this.nodes.length,
+			inputs: [...this.inputs.in, ...this.inputs.captured, ...this.inputs.large].join(),
+			outputs: outputs.join(),
+			captured: this.captured,
+			constants: this.constants,
+			updated,
+		};
+	}
+
+	/** Puts the recorder between the backend and the addon; the result undoes it. */
+	private intercept(): () => void {
+		const { backend, real } = this;
+		const binding = Object.create(real) as NativeBinding;
+		const intercepted: Partial<NativeBinding> = {
+			createTensor: (shape, dtype, values) => this.createTensor(shape, dtype, values),
+			deleteTensor: (id) => this.deleteTensor(id),
+			executeOp: (name, attrs, ids, count) => this.executeOp(name, attrs, ids, count),
+		};
+		for (const [name, value] of Object.entries(intercepted)) Object.defineProperty(binding, name, { value });
+		const write = backend.write.bind(backend);
+		const getInputTensorIds = backend.getInputTensorIds.bind(backend);
+		const undo = [
+			override(backend, "binding", binding),
+			override(backend, "write", (...args: Parameters<typeof write>) => {
+				const dataId = write(...args);
+				this.hostTensors.add(dataId);
+				return dataId;
+			}),
+			override(backend, "getInputTensorIds", (tensors: readonly TensorInfo[]) => {
+				for (const tensor of tensors) this.uploadOlder(tensor);
+				const ids = getInputTensorIds(tensors);
+				for (const [i, id] of ids.entries()) this.readAs.set(id, tensors[i]);
+				return ids;
+			}),
+			override(engine(), "readSync", (dataId: object) => this.readOnHost(dataId)),
+			override(engine(), "read", async (dataId: object) => this.readOnHost(dataId)),
+			override(Math, "random", () => this.random()),
+		];
+		return () => {
+			for (const restore of undo.reverse()) restore();
+		};
+	}
+
+	/** Values that waited for their upload since before the call are not made here. */
+	private uploadOlder({ dataId }: TensorInfo): void {
+		// An int64 scalar of tfjs-node's is no tensor.
+		if (dataId === undefined || this.hostTensors.has(dataId) || !this.backend.tensorMap.has(dataId)) return;
+		const data = this.backend.tensorMap.get(dataId);
+		if (data.values === null) return;
+		data.id = this.real.createTensor(data.shape, data.dtype, data.values);
+		data.values = null;
+		if (this.variables.has(dataId)) this.variableIds.add(data.id);
+	}
+
+	private createTensor(shape: readonly number[], dtype: number, values: ConstantTensor["values"]): number {
+		const id = this.real.createTensor(shape, dtype, values as Float32Array);
+		this.hostValues.set(id, { shape: [...shape], dtype, values });
+		return id;
+	}
+
+	private deleteTensor(id: number): void {
+		const made = this.alive.has(id) || this.hostValues.has(id) || this.variableIds.has(id);
+		if (this.running && !made) {
+			this.note("dispose", "the function disposes a tensor that it did not make", "dispose it after the call, outside");
+		}
+		this.alive.delete(id);
+		this.real.deleteTensor(id);
+	}
+
+	private executeOp(op: string, attrs: NativeOpAttr[], ids: number[], count: number): NativeTensor[] {
+		if (RANDOM_OPS.test(op)) this.fail(op, `"${op}" is random, and would give the same at every call`, "draw outside and pass the tensor");
+		const outputs = this.real.executeOp(op, attrs, ids, count);
+		for (const { id } of outputs) this.alive.set(id, op);
+		const inputs = ids.map((id) => this.place(id, op));
+		const name = this.add({ op, inputs, attrs: attrs.filter(({ value }) => value !== undefined) });
+		for (const [i, { id }] of outputs.entries()) this.places.set(id, `${name}:${i}`);
+		return outputs;
+	}
+
+	/** Where a device tensor is in the graph. */
+	private place(id: number, op: string): string {
+		const known = this.places.get(id);
+		if (known) return known;
+		const place = this.placeConstant(id) ?? this.placeCaptured(id, op);
+		this.places.set(id, place);
+		return place;
+	}
+
+	private placeConstant(id: number): string | undefined {
+		const constant = this.hostValues.get(id);
+		if (!constant) return undefined;
+		const { dtype, shape, values } = constant;
+		if (!ArrayBuffer.isView(values) || values.byteLength < LARGE_CONSTANT_BYTES) return this.addConst(constant);
+		if (values.every((value) => Object.is(value, values[0]))) {
+			const dims = this.addConst({ dtype: TF_INT32, shape: [shape.length], values: Int32Array.from(shape) });
+			const filling = this.addConst({ dtype, shape: [], values: values.slice(0, 1) });
+			const attrs = [typeAttr("T", dtype), typeAttr("index_type", TF_INT32)];
+			return `${this.add({ op: "Fill", inputs: [dims, filling], attrs })}:0`;
+		}
+		this.constants.push(this.real.createTensor(shape, dtype, values.slice()));
+		return this.addInput(dtype, shape, "large");
+	}
+
+	private placeCaptured(id: number, op: string): string {
+		const info = this.readAs.get(id);
+		if (!info || !this.backend.tensorMap.has(info.dataId)) {
+			return this.fail(op, `"${op}" reads device tensor ${id}, which no TensorFlow.js tensor holds`, "make it inside the function");
+		}
+		const { dtype, shape } = this.backend.tensorMap.get(info.dataId);
+		const variable = info instanceof Variable ? info : this.variables.get(info.dataId);
+		this.captured.push(variable ?? { dataId: info.dataId, shape: info.shape, dtype: info.dtype });
+		return this.addInput(dtype, shape, "captured");
+	}
+
+	/** An output of the graph: what is not the result of an op gets one. */
+	private output(id: number): string {
+		const place = this.place(id, "the result");
+		if (place.startsWith("n")) return place;
+		const node = this.nodes.find(({ name }) => `${name}:0` === place) as GraphNode;
+		return `${this.add({ op: "Identity", inputs: [place], attrs: [typeAttr("T", node.attrs[0].value as number)] })}:0`;
+	}
+
+	private addInput(dtype: number, shape: readonly number[], kind: InputKind): string {
+		const name = `${kind}${this.nodes.length}`;
+		this.nodes.push(placeholderNode(name, dtype, shape));
+		this.inputs[kind].push(`${name}:0`);
+		return `${name}:0`;
+	}
+
+	private addConst(constant: ConstantTensor): string {
+		const name = `const${this.nodes.length}`;
+		this.nodes.push(constNode(name, constant));
+		return `${name}:0`;
+	}
+
+	private add(node: Omit<GraphNode, "name">): string {
+		const name = `n${this.nodes.length}`;
+		this.nodes.push({ name, ...node });
+		return name;
+	}
+
+	/** What the function made and somebody still holds, its results aside. */
+	private checkLeaks(results: ReadonlySet<number>): void {
+		const wayOut = "return it, or let it go (no tf.keep)";
+		for (const [id, op] of this.alive) {
+			if (!results.has(id)) this.note(op, `the result of "${op}" outlives the function without being returned`, wayOut);
+		}
+		for (const dataId of this.hostTensors) {
+			if (!this.backend.tensorMap.has(dataId)) continue;
+			if (results.has(this.backend.tensorMap.get(dataId).id)) continue;
+			this.note("tensor", 'a tensor made of host values ("tensor") outlives the function without being returned', wayOut);
+		}
+	}
+
+	private readOnHost(dataId: object): unknown {
+		const { tensorMap } = this.backend;
+		const data = tensorMap.get(dataId);
+		// What was made of host values here is a constant, and may be read.
+		if (data.values !== null && this.hostTensors.has(dataId)) return data.values;
+		const constant = this.hostValues.get(data.id);
+		if (constant && !this.places.get(data.id)?.startsWith("n")) return constant.values;
+		const op = this.alive.get(data.id);
+		const what = op ? `the result of "${op}"` : "a tensor from outside";
+		return this.fail(
+			op ?? "read",
+			`the function reads ${what} on the host (dataSync, data, array, print)`,
+			"return it and read it outside",
+		);
+	}
+
+	private random(): never {
+		// tfjs-core's ops without a kernel are known by their place on the stack only: `randomNormal__op`.
+		const op = /\b(\w+?)_+op\b/.exec(new Error().stack ?? "")?.[1] ?? "Math.random";
+		return this.fail(op, `"${op}" without a seed would give the same at every call`, "draw outside and pass the tensor");
+	}
+
+	private fail(op: string, problem: string, wayOut: string): never {
+		this.note(op, problem, wayOut);
+		throw this.failure;
+	}
+
+	private note(op: string, problem: string, wayOut: string): void {
+		this.failure ??= new CaptureError(op, problem, wayOut);
+	}
+}
+
+/**
+ * Runs `call` like `tidy`, for any structure of tensors, and makes its result its own: a tensor that existed before, a variable, or the second of
+ * two that are the same is replaced by a clone, so that the caller may dispose each of them.
+ *
+ * @param beforeEnd sees the result while the scope is open
+ */
+export function callInScope(call: () => unknown, beforeEnd: (tensors: Tensor[]) => void = () => {}): ResultStructure {
+	const scoped = engine();
+	scoped.startScope("compile");
+	const tensors: Tensor[] = [];
+	try {
+		const { activeScope } = scoped.state;
+		const returned = readResult(call());
+		for (const tensor of returned.tensors) {
+			const ours = tensor.scopeId === activeScope.id && !(tensor instanceof Variable) && !tensors.includes(tensor);
+			tensors.push(ours ? tensor : tensor.clone());
+		}
+		beforeEnd(tensors);
+		return { tensors, rebuild: returned.rebuild };
+	} finally {
+		scoped.endScope(tensors);
+	}
+}
+
+function registeredVariables(): Variable[] {
+	return Object.values(engine().registeredVariables);
+}
+
+/** Gives an object a property of its own for a while; the result takes it back. */
+function override(target: object, name: string, value: unknown): () => void {
+	const own = Object.getOwnPropertyDescriptor(target, name);
+	Object.defineProperty(target, name, { value, configurable: true, writable: true, enumerable: own?.enumerable ?? false });
+	return () => {
+		if (own) Object.defineProperty(target, name, own);
+		else Reflect.deleteProperty(target, name);
+	};
+}

@@ -1,0 +1,5 @@
+/**
+ * `tfjs-rft/compile`: functions of tensors as single TensorFlow graphs, for any TensorFlow.js program on the native backend.
+ * See docs/guide/compile.md.
+ */
+export { CaptureError, type Compiled, type CompileOptions, compile } from "./backend/graph/compile.js";

@@ -48,7 +48,7 @@ async function openModel(config: string) {
 	const dir = await mkdtemp(join(tmpdir(), "rft-speed-"));
 	const json = JSON.parse(await readFile(here(`peer/configs/${config}.json`), "utf8"));
 	await writeFile(join(dir, "config.json"), JSON.stringify({ ...json, eos_token_id: 1 }));
-	const model = await initModel(dir, { processorDir: here("../examples/judge") });
+	const model = await initModel(dir, { processorDir: here("../examples/judge"), backend: "native-cpu" });
 	await rm(dir, { recursive: true });
 	return { model, vocabulary: json.text_config.vocab_size as number };
 }
@@ -115,7 +115,7 @@ async function trainJob(config: string, gradientCheckpointing: boolean): Promise
 /** One of our jobs, in its own process. */
 function runOurs(job: string): Measurements {
 	const child = spawnSync(process.execPath, ["--import", "tsx", fileURLToPath(import.meta.url), "--job", job], { encoding: "utf8" });
-	if (child.status !== 0) throw new Error(`${job}: ${child.stderr}`);
+	if (child.status !== 0) throw new Error(`${job}: ${child.stderr.slice(-2000)}`);
 	return JSON.parse(child.stdout.split("\n").filter(Boolean).at(-1) as string);
 }
 

@@ -55,7 +55,15 @@ afterAll(() => rm(scratch, { recursive: true, force: true }));
 describe("the packed tarball", { timeout: 180_000 }, () => {
 	it("holds the build, the C++ file, the judge and its data, and no sources", () => {
 		const needed = ["dist/index.js", "dist/index.cjs", "dist/index.d.ts", "dist/index.d.cts", "dist/testing.d.cts", "dist/cli.js"];
-		const shipped = ["native/redirect_fd.cc", "native/graph_functions.cc", "dist/compile.cjs", "examples/judge/config.json", "examples/data/train.json", "LICENSE", "README.md"];
+		const shipped = [
+			"native/redirect_fd.cc",
+			"native/graph_functions.cc",
+			"dist/compile.cjs",
+			"examples/judge/config.json",
+			"examples/data/train.json",
+			"LICENSE",
+			"README.md",
+		];
 		expect(packed).toEqual(expect.arrayContaining([...needed, ...shipped]));
 		expect(packed.filter((file) => /^(src|test|bench)\//.test(file))).toEqual([]);
 	});

@@ -348,7 +348,7 @@ describe("the model's process ends", () => {
 			if (process.argv[2] === "--stay") await model.generate(inputs, { maxNewTokens: 100000, eosTokenIds: [] });`,
 		);
 		const args = ["--import", pathToFileURL(fileURLToPath(import.meta.resolve("tsx"))).href, program];
-		const brief = execFile(process.execPath, args);
+		const brief = execFile(process.execPath, args, { timeout: 30_000, killSignal: "SIGKILL" });
 		let printed = "";
 		brief.stdout?.on("data", (text) => (printed += text));
 		const [code] = await once(brief, "close");
@@ -356,7 +356,7 @@ describe("the model's process ends", () => {
 		const ended = Number(/pid (\d+)/.exec(printed)?.[1]);
 		await until(() => !exists(ended));
 
-		const staying = execFile(process.execPath, [...args, "--stay"]);
+		const staying = execFile(process.execPath, [...args, "--stay"], { timeout: 30_000, killSignal: "SIGKILL" });
 		const [text] = await once(staying.stdout as NodeJS.ReadableStream, "data");
 		const orphan = Number(/pid (\d+)/.exec(String(text))?.[1]);
 		expect(exists(orphan)).toBe(true);

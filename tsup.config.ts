@@ -1,5 +1,5 @@
 /**
- * Two builds of the library, one of the program.
+ * Two builds of the library, one of the programs.
  *
  * A class has to be the same one under `tfjs-rft` and `tfjs-rft/testing` (`error instanceof ImageError`). For ESM esbuild splits
  * shared code off by itself; for CommonJS tsup's splitting goes through a second compiler that loses `export *`, so the one
@@ -9,6 +9,8 @@
 import { defineConfig, type Options } from "tsup";
 
 const library = { index: "src/index.ts", testing: "src/testing.ts", compile: "src/compile.ts" };
+/** Run as processes, in ES modules whoever starts them. `model-process` is what `hostModel` forks: dist/model-process.js. */
+const programs = { cli: "src/cli/main.ts", "model-process": "src/model/host/model-process.ts" };
 const common: Options = { target: "node20", platform: "node", outDir: "dist", shims: true, sourcemap: true };
 
 const sharedSeam: NonNullable<Options["esbuildPlugins"]>[number] = {
@@ -19,7 +21,7 @@ const sharedSeam: NonNullable<Options["esbuildPlugins"]>[number] = {
 };
 
 export default defineConfig([
-	{ ...common, format: "esm", splitting: true, entry: { ...library, cli: "src/cli/main.ts" }, dts: { entry: library } },
+	{ ...common, format: "esm", splitting: true, entry: { ...library, ...programs }, dts: { entry: library } },
 	{
 		...common,
 		format: "cjs",

@@ -1,6 +1,7 @@
 /**
  * A judge inside a node:http service: POST {"caption", "images": [base64, base64]} to /judge, get its reasoning and answer.
- * Requests wait for one another; a client that hangs up cancels its judgement within one decode step.
+ * The judge has a process of its own: requests wait for one another there, the event loop stays free, and a native crash fails one
+ * request. A client that hangs up cancels its judgement within one decode step.
  *
  *     npx tsx examples/05-http-service.ts [--port 8080] [--judge examples/judge]
  */
@@ -8,7 +9,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { z } from "zod";
-import { fillTemplate, ImageError, loadModel, type Message, parseJudgement, readPromptTemplate } from "../src/index.js";
+import { fillTemplate, hostModel, ImageError, type Message, parseJudgement, readPromptTemplate } from "../src/index.js";
 
 const { values } = parseArgs({
 	options: { port: { type: "string", default: "8080" }, judge: { type: "string", default: "examples/judge" } },
@@ -16,10 +17,8 @@ const { values } = parseArgs({
 const MAX_BODY_BYTES = 20 * 2 ** 20;
 const requestSchema = z.strictObject({ caption: z.string().min(1).max(10_000), images: z.tuple([z.base64(), z.base64()]) });
 
-const judge = await loadModel(values.judge);
+const judge = await hostModel(values.judge);
 const template = await readPromptTemplate(join(values.judge, "prompt.txt"));
-/** The model does one batch at a time: the next judgement waits for the one before. */
-let queue: Promise<unknown> = Promise.resolve();
 
 async function judgePair(body: unknown, signal: AbortSignal) {
 	const { caption, images } = requestSchema.parse(body);
@@ -33,9 +32,7 @@ async function judgePair(body: unknown, signal: AbortSignal) {
 	];
 	const conversation: Message[] = [{ role: "user", content }];
 	const inputs = await judge.processor.encode([conversation], { addGenerationPrompt: true });
-	const turn = queue.then(() => judge.generate(inputs, { maxNewTokens: 180, signal }));
-	queue = turn.catch(() => undefined);
-	const { texts } = await turn;
+	const { texts } = await judge.generate(inputs, { maxNewTokens: 180, signal });
 	const judgement = parseJudgement(texts[0]);
 	return { text: texts[0], answer: judgement.ok ? judgement.winner : null };
 }

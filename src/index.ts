@@ -34,6 +34,8 @@ export {
 	type Processor,
 	type TrainableModel,
 } from "./model/generative-model.js";
+export { type HostedModel, type HostModelOptions, hostModel } from "./model/host/host-model.js";
+export { ModelHostCrashedError } from "./model/host/model-host-crashed-error.js";
 export type { Qwen2_5VLConfig } from "./model/qwen2_5_vl/config.js";
 export { initModel, type LoadModelOptions, loadModel, type SaveModelOptions, saveModel } from "./model/qwen2_5_vl/load.js";
 export { loadProcessor } from "./model/qwen2_5_vl/processor.js";

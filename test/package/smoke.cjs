@@ -1,5 +1,5 @@
 /** The installed package from CommonJS; see smoke.mjs. */
-const { doctor, ImageError, loadModel } = require("tfjs-rft");
+const { doctor, hostModel, ImageError, loadModel } = require("tfjs-rft");
 const { fakeModel } = require("tfjs-rft/testing");
 
 async function main([checkpoint, image]) {
@@ -11,6 +11,9 @@ async function main([checkpoint, image]) {
 	const inputs = await model.processor.encode([[{ role: "user", content }]], { addGenerationPrompt: true });
 	const { tokens } = await model.generate(inputs, { maxNewTokens: 8 });
 	await model[Symbol.asyncDispose]();
+	const hosted = await hostModel(checkpoint, { backend: "wasm" });
+	const there = await hosted.generate(inputs, { maxNewTokens: 8 });
+	await hosted[Symbol.asyncDispose]();
 
 	const missing = [[{ role: "user", content: [{ type: "image", image: "missing.png" }] }]];
 	const refusal = await fakeModel({ answer: () => "" })
@@ -22,6 +25,7 @@ async function main([checkpoint, image]) {
 		JSON.stringify({
 			node: process.version,
 			tokens: [...tokens[0]],
+			hostedTokens: [...there.tokens[0]],
 			oneImageError: refusal instanceof ImageError,
 			checks: checks.map(({ name }) => name),
 		}),

@@ -8,6 +8,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { type BackendName, selectBackend } from "../../src/backend/select-backend.js";
 import { tensorFromView } from "../../src/backend/tensor-from-view.js";
 import * as tf from "../../src/backend/tf.js";
+import { gradientCheckpoint } from "../../src/nn/gradient-checkpoint.js";
 import { OP_CASES, type OpCase } from "./ops.cases.js";
 import { type Nd, numericGradient } from "./plain-nd.js";
 
@@ -26,6 +27,7 @@ export function describeOpContract(name: BackendName): void {
 		});
 		it("customGrad: the written gradient is used, scaled by what comes from above", checkCustomGrad);
 		it("variableGrads: the gradient of each variable", checkVariableGrads);
+		it("gradientCheckpoint: the gradients of grads(), one tape inside another", checkGradientCheckpoint);
 		it("tensorFromView: the view may be overwritten at once", checkTensorFromView);
 		it("tensorFromView: no copy is kept when the tensor is disposed", checkViewDisposal);
 	});
@@ -88,6 +90,23 @@ function checkCustomGrad(): void {
 		expectClose(value.dataSync(), [12, 3], FORWARD_TOLERANCE);
 		expectClose(grad.dataSync(), [15, 15], FORWARD_TOLERANCE);
 	});
+}
+
+function checkGradientCheckpoint(): void {
+	const weight = tf.variable(tf.tensor2d([0.5, -1, 2, 0.25], [2, 2]));
+	const { numTensors } = tf.memory();
+	tf.tidy(() => {
+		const [x, scale] = [tf.tensor2d([1, 2, 3, -4], [2, 2]), tf.scalar(3)];
+		const layer = (x: tf.Tensor2D, [scale]: tf.Tensor[]) => tf.mul(tf.square(tf.matMul(x, weight as tf.Tensor2D)), scale) as tf.Tensor2D;
+		// Two layers, so that the outer tape has to live on after the inner one of the second has ended.
+		const plain = (x: tf.Tensor) => tf.sum(layer(layer(x as tf.Tensor2D, [scale]), [scale]));
+		const checkpointed = (x: tf.Tensor) =>
+			tf.sum(gradientCheckpoint(layer, gradientCheckpoint(layer, x as tf.Tensor2D, [scale], [weight]), [scale], [weight]));
+		const [want, got] = [plain, checkpointed].map((f) => tf.grads((x) => f(x))([x, weight]));
+		for (const [i, gradient] of want.entries()) expectClose(got[i].dataSync(), Array.from(gradient.dataSync()), FORWARD_TOLERANCE);
+	});
+	expect(tf.memory().numTensors, "tensors left behind").toBe(numTensors);
+	weight.dispose();
 }
 
 function checkVariableGrads(): void {

@@ -7,9 +7,8 @@ import { realpath } from "node:fs/promises";
 import path from "node:path";
 import { isInside } from "../files/is-inside.js";
 import type { ContentPart, Message } from "../model/generative-model.js";
-import type { ShareGptConversation } from "./sharegpt.js";
+import { IMAGE_PLACEHOLDER, type ShareGptConversation } from "./sharegpt.js";
 
-const PLACEHOLDER = "<image>";
 const ROLES = { human: "user", gpt: "assistant", system: "system" } as const;
 
 /**
@@ -21,11 +20,11 @@ const ROLES = { human: "user", gpt: "assistant", system: "system" } as const;
 export function conversationMessages(conversation: ShareGptConversation, where: string, dataRoot?: string): Message[] {
 	const images = conversation.images.map((image) => resolveInside(image, where, dataRoot));
 	const turns = conversation.conversations;
-	const placeholders = turns.reduce((n, turn) => n + (turn.from === "gpt" ? 0 : turn.value.split(PLACEHOLDER).length - 1), 0);
+	const placeholders = turns.reduce((n, turn) => n + (turn.from === "gpt" ? 0 : turn.value.split(IMAGE_PLACEHOLDER).length - 1), 0);
 	const bare = placeholders === 0 && images.length > 0;
 	if (!bare && placeholders !== images.length) {
 		throw new Error(
-			`${where}: ${placeholders} ${PLACEHOLDER} placeholders but ${images.length} images; add the missing ones or remove the rest`,
+			`${where}: ${placeholders} ${IMAGE_PLACEHOLDER} placeholders but ${images.length} images; add the missing ones or remove the rest`,
 		);
 	}
 	const firstHuman = turns.findIndex((turn) => turn.from === "human");
@@ -34,7 +33,7 @@ export function conversationMessages(conversation: ShareGptConversation, where: 
 	return turns.map((turn, i) => {
 		const role = ROLES[turn.from];
 		if (turn.from === "gpt") return { role, content: turn.value };
-		const pieces = turn.value.split(PLACEHOLDER);
+		const pieces = turn.value.split(IMAGE_PLACEHOLDER);
 		const shown = bare && i === firstHuman ? images : images.slice(next, next + pieces.length - 1);
 		next += shown.length;
 		if (shown.length === 0) return { role, content: turn.value };

@@ -37,11 +37,18 @@ export async function* loadSteps(
 	processor: Processor,
 	options: StepLoaderOptions,
 ): AsyncGenerator<LoadedStep> {
-	const { firstStep, totalSteps } = options;
+	const { firstStep, totalSteps, trainBatchSize, seed } = options;
+	const stepsPerEpoch = Math.ceil(rows.length / trainBatchSize);
+	let order: { epoch: number; indices: number[] } | undefined; // of the epoch under way: steps are started in order
 	let next: Promise<LoadedStep> | undefined;
 	const start = (step: number) => {
-		next = step < totalSteps ? loadStep(rows, processor, step, options) : undefined;
-		next?.catch(() => undefined); // reported where it is awaited; unhandled until then otherwise
+		next = undefined;
+		if (step >= totalSteps) return;
+		const epoch = Math.floor(step / stepsPerEpoch);
+		if (order?.epoch !== epoch) order = { epoch, indices: shuffledIndices(rows.length, seed, epoch) };
+		const from = (step % stepsPerEpoch) * trainBatchSize;
+		next = loadStep(rows, processor, { step, epoch, chosen: order.indices.slice(from, from + trainBatchSize) }, options);
+		next.catch(() => undefined); // reported where it is awaited; unhandled until then otherwise
 	};
 	start(firstStep);
 	try {
@@ -58,13 +65,9 @@ export async function* loadSteps(
 async function loadStep(
 	rows: readonly TrainingRow[],
 	processor: Processor,
-	step: number,
-	{ trainBatchSize, seed, dataRoot, maxLength }: StepLoaderOptions,
+	{ step, epoch, chosen }: { step: number; epoch: number; chosen: readonly number[] },
+	{ dataRoot, maxLength }: StepLoaderOptions,
 ): Promise<LoadedStep> {
-	const stepsPerEpoch = Math.ceil(rows.length / trainBatchSize);
-	const epoch = Math.floor(step / stepsPerEpoch);
-	const from = (step % stepsPerEpoch) * trainBatchSize;
-	const chosen = shuffledIndices(rows.length, seed, epoch).slice(from, from + trainBatchSize);
 	const encoded = await Promise.all(
 		chosen.map(async (index) => {
 			const row = rows[index];

@@ -9,6 +9,7 @@ import { argMax, gather, type Tensor2D, tensor1d, tidy } from "../../backend/tf.
 import { KvCache } from "../../nn/kv-cache.js";
 import type { FinishReason, GenerateOptions, GenerateResult, ModelInputs } from "../generative-model.js";
 import { argmax, drawToken, processLogits, type RowRandom, rowRandom } from "../logits-processors.js";
+import type { MropePositions } from "./mrope.js";
 import type { Qwen2_5VLModel } from "./qwen2_5_vl.js";
 
 /** One row of the batch while it runs. */
@@ -26,13 +27,14 @@ export async function generate(model: Qwen2_5VLModel, inputs: ModelInputs, optio
 	const { maxNewTokens = 256, eosTokenIds = model.eosTokenIds, signal, onStep } = options;
 	checkOptions(inputs, options);
 	const promptOfRow = Int32Array.from(options.promptOfRow ?? Array(inputs.inputIds.shape[0]).keys());
-	const rows = startRows(model, inputs, promptOfRow, options);
+	const positions = model.positions(inputs);
+	const rows = startRows(inputs, positions, promptOfRow, options);
 	const caches = Array.from({ length: model.config.text.numHiddenLayers }, () => new KvCache());
 	let running = rows;
 	try {
 		for (let step = 0; step < maxNewTokens && running.length > 0; step++) {
 			signal?.throwIfAborted();
-			const logits = tidy(() => (step === 0 ? readPrompts(model, inputs, promptOfRow, caches) : decode(model, running, caches)));
+			const logits = tidy(() => (step === 0 ? readPrompts(model, inputs, positions, promptOfRow, caches) : decode(model, running, caches)));
 			const next = await pickTokens(logits, running, options); // the step's one read-back
 			logits.dispose();
 			running.forEach((row, i) => {
@@ -80,9 +82,8 @@ function checkOptions(
 	}
 }
 
-function startRows(model: Qwen2_5VLModel, inputs: ModelInputs, promptOfRow: Int32Array, { seeds }: GenerateOptions): Row[] {
+function startRows(inputs: ModelInputs, { ropeDeltas }: MropePositions, promptOfRow: Int32Array, { seeds }: GenerateOptions): Row[] {
 	const [, length] = inputs.inputIds.shape;
-	const { ropeDeltas } = model.positions(inputs);
 	return Array.from(promptOfRow, (p, index) => {
 		const promptMask = inputs.attentionMask.data.slice(p * length, (p + 1) * length);
 		const prompt = inputs.inputIds.data.slice(p * length, (p + 1) * length).filter((_, t) => promptMask[t]);
@@ -92,8 +93,14 @@ function startRows(model: Qwen2_5VLModel, inputs: ModelInputs, promptOfRow: Int3
 }
 
 /** @returns logits [B, V] after each row's prompt; the caches then have a row per generated row. */
-function readPrompts(model: Qwen2_5VLModel, inputs: ModelInputs, promptOfRow: Int32Array, caches: readonly KvCache[]): Tensor2D {
-	const logits = model.prefill(inputs, model.positions(inputs), caches);
+function readPrompts(
+	model: Qwen2_5VLModel,
+	inputs: ModelInputs,
+	positions: MropePositions,
+	promptOfRow: Int32Array,
+	caches: readonly KvCache[],
+): Tensor2D {
+	const logits = model.prefill(inputs, positions, caches);
 	if (promptOfRow.length === logits.shape[0] && promptOfRow.every((p, row) => p === row)) return logits;
 	for (const cache of caches) cache.selectRows(promptOfRow);
 	return gather(logits, tensor1d(promptOfRow, "int32"));

@@ -23,12 +23,14 @@ import {
 import { ParameterScope } from "../../nn/parameter-scope.js";
 import { inverseFrequencies, type RotaryTables } from "../../nn/rotary.js";
 import { selectRows } from "../../nn/select-rows.js";
-import type { ForwardOptions, GenerateOptions, GenerateResult, ModelInputs, Processor, TrainableModel } from "../generative-model.js";
+import type { ForwardOptions, GeneratedSample, GenerateOptions, GenerateResult, GenerateStreamOptions, GenerationRequest, ModelInputs, Processor, TrainableModel } from "../generative-model.js";
 import type { Qwen2_5VLConfig } from "./config.js";
-import { generate } from "./generate.js";
+import { checkSampling, generate } from "./generate.js";
+import { generateStream } from "./generate-stream.js";
 import { type DecoderPass, LanguageModel } from "./language.js";
 import type { SaveModelOptions } from "./load.js";
 import type { MropePositions } from "./mrope.js";
+import { makePasses, type Passes } from "./passes.js";
 import { gridsOf, type PreparedBatch, type PreparedTokens, positionsOf, prepareTokens, rotaryAt } from "./prepare.js";
 import { VisionTower } from "./vision.js";
 
@@ -41,6 +43,8 @@ export interface Qwen2_5VLParts {
 	eosTokenIds: readonly number[];
 	/** One line on the backend that was taken and why. */
 	backendReason: string;
+	/** Run generation op by op instead of as graphs. Default false. */
+	eager?: boolean;
 	/** Writes the checkpoint folder. */
 	save: (dir: string, options?: SaveModelOptions) => Promise<void>;
 }
@@ -53,6 +57,7 @@ export class Qwen2_5VLModel implements TrainableModel {
 	readonly visual: VisionTower;
 	readonly language: LanguageModel;
 	private readonly frequencies: Float32Array;
+	private readonly passes: Passes;
 
 	constructor(
 		readonly config: Qwen2_5VLConfig,
@@ -65,6 +70,7 @@ export class Qwen2_5VLModel implements TrainableModel {
 		this.visual = new VisionTower(root.scope("visual"), config.vision);
 		this.language = new LanguageModel(root.scope("model"), config.text);
 		this.frequencies = inverseFrequencies(config.text.headDim, config.text.ropeTheta);
+		this.passes = makePasses(this, parts.eager ?? false);
 	}
 
 	/**
@@ -81,7 +87,16 @@ export class Qwen2_5VLModel implements TrainableModel {
 
 	/** @throws the signal's reason when it is aborted */
 	generate(inputs: ModelInputs, options: GenerateOptions = {}): Promise<GenerateResult> {
-		return generate(this, inputs, options);
+		return generate(this, this.passes, inputs, options);
+	}
+
+	/** @throws RangeError for options out of range; see GenerativeModel */
+	generateStream(
+		requests: Iterable<GenerationRequest> | AsyncIterable<GenerationRequest>,
+		options: GenerateStreamOptions = {},
+	): AsyncGenerator<GeneratedSample> {
+		checkSampling(options);
+		return generateStream(this, this.passes, requests, options);
 	}
 
 	namedParameters(): Map<string, Variable> {
@@ -89,10 +104,15 @@ export class Qwen2_5VLModel implements TrainableModel {
 	}
 
 	/** Puts a batch and its images on the device, for `hiddenStates`. */
-	prepare(inputs: ModelInputs, positions = this.positions(inputs)): PreparedBatch {
-		const tokens = prepareTokens(inputs, positions, this.config, this.frequencies);
+	prepare(inputs: ModelInputs): PreparedBatch {
+		const tokens = this.prepareTokens(inputs, this.positions(inputs));
 		if (!inputs.pixelValues) return tokens;
 		return { ...tokens, vision: this.visual.prepare(inputs.pixelValues, gridsOf(inputs.imageGridThw)) };
+	}
+
+	/** Puts a batch without its images on the device. */
+	prepareTokens(inputs: ModelInputs, positions: MropePositions): PreparedTokens {
+		return prepareTokens(inputs, positions, this.config, this.frequencies);
 	}
 
 	/**
@@ -171,6 +191,7 @@ export class Qwen2_5VLModel implements TrainableModel {
 	}
 
 	async [Symbol.asyncDispose](): Promise<void> {
+		this.passes.dispose();
 		dispose([...this.parts.parameters.values()]);
 	}
 }

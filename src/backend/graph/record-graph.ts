@@ -162,11 +162,17 @@ class Recorder {
 		return { result, resultIds };
 	}
 
-	/** A placeholder for each tensor, and a copy (a second handle, not the values) that stands for it during the call. */
+	/** A placeholder for each tensor, and a copy (a second handle, not the values) that stands for it during the call; a resource stands for itself. */
 	private copyInputs(tensors: readonly Tensor[]): Tensor[] {
 		const ids = this.backend.getInputTensorIds(tensors);
-		return tensors.map((tensor, i) => {
-			const [copy] = this.real.executeOp("Identity", [typeAttr("T", this.backend.tensorMap.get(tensor.dataId).dtype)], [ids[i]], 1);
+		return tensors.flatMap((tensor, i) => {
+			const { dtype } = this.backend.tensorMap.get(tensor.dataId);
+			if (dtype === TF_RESOURCE) {
+				this.places.set(ids[i], this.addInput(dtype, [], "in"));
+				this.resources.add(ids[i]);
+				return [];
+			}
+			const [copy] = this.real.executeOp("Identity", [typeAttr("T", dtype)], [ids[i]], 1);
 			this.places.set(copy.id, this.addInput(copy.dtype, copy.shape, "in"));
 			return this.backend.createOutputTensor(copy);
 		});

@@ -11,12 +11,14 @@ import { currentNativeBackend, type NativeBackend, type NativeOpAttr } from "../
 import { concat, type DataType, fill, keep, slice, Tensor, type Tensor1D, tensor1d } from "../tf.js";
 import { intAttr, shapeAttr, stringAttr, typeAttr } from "./graph-def.js";
 import { CaptureError, isRecording } from "./record-graph.js";
+import { type DeviceResource, HANDLE } from "./tensor-structure.js";
 
 /** TensorFlow's name for a resource without one: it lives as long as its handle (ResourceHandle::ANONYMOUS_NAME). */
 const ANONYMOUS = "cd2c89b7-88b7-44c8-ad83-06c2a9158347";
 
 /** Where a variable's values are. */
 interface State {
+	readonly handle?: Tensor;
 	read(): Tensor;
 	assign(value: Tensor): void;
 	/** @param whole axes that are taken whole: bit i for axis i */
@@ -24,7 +26,7 @@ interface State {
 	dispose(): void;
 }
 
-export class ResourceVariable {
+export class ResourceVariable implements DeviceResource {
 	readonly shape: readonly number[];
 	readonly dtype: DataType;
 	private state: State | undefined;
@@ -46,6 +48,15 @@ export class ResourceVariable {
 		} finally {
 			if (!given) first.dispose();
 		}
+	}
+
+	/**
+	 * The device's handle: what a compiled function takes for the variable when it is among its arguments, so that one graph serves all variables of a shape.
+	 * @throws Error without the native backend, where functions are not compiled
+	 */
+	[HANDLE](): Tensor {
+		if (this.alive.handle) return this.alive.handle;
+		throw new Error("ResourceVariable: only the native backend has resources");
 	}
 
 	get isDisposed(): boolean {
@@ -108,7 +119,7 @@ export class ResourceVariable {
 
 /** A resource of the device. Its handle is a tensor as well, so that compiled functions take it as an input. */
 class DeviceState implements State {
-	private readonly handle: Tensor;
+	readonly handle: Tensor;
 	/** TensorFlow's number of the values' type. */
 	private readonly dtype: number;
 

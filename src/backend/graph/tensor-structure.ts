@@ -7,11 +7,21 @@ import { Tensor, Variable } from "../tf.js";
 /** A tensor, or arrays and records of tensors. */
 export type TensorStructure = Tensor | readonly TensorStructure[] | { readonly [key: string]: TensorStructure };
 
+/** The method by which an object that stands for a device resource (a ResourceVariable) gives its handle: compiled functions take it as an input. */
+export const HANDLE = Symbol("handle of a device resource");
+
+/** Such an object. */
+export interface DeviceResource {
+	readonly shape: readonly number[];
+	readonly dtype: string;
+	[HANDLE](): Tensor;
+}
+
 /** What a call was given. */
 export interface Arguments {
 	/** Shapes, types and values that are not tensors: equal keys may share a graph. */
 	key: string;
-	/** In the order in which `replaceTensors` meets them. Variables are not among them: they count by identity. */
+	/** In the order in which `replaceTensors` meets them, with the handles of resources in their places. Variables are not among them: they count by identity. */
 	tensors: Tensor[];
 }
 
@@ -32,6 +42,10 @@ function describe(value: unknown, place: string, tensors: Tensor[]): string {
 		tensors.push(value);
 		return `${value.dtype}[${value.shape}]`;
 	}
+	if (isResource(value)) {
+		tensors.push(value[HANDLE]());
+		return `resource ${value.dtype}[${value.shape}]`;
+	}
 	if (Array.isArray(value)) return `[${value.map((element, i) => describe(element, `${place}[${i}]`, tensors)).join()}]`;
 	if (isRecord(value)) {
 		const entries = Object.entries(value);
@@ -46,7 +60,7 @@ function describe(value: unknown, place: string, tensors: Tensor[]): string {
 	);
 }
 
-/** The same structure with other tensors; variables and values that are not tensors stay. */
+/** The same structure with other tensors; variables, resources and values that are not tensors stay. */
 export function replaceTensors(value: unknown, replace: (tensor: Tensor) => Tensor): unknown {
 	if (value instanceof Variable) return value;
 	if (value instanceof Tensor) return replace(value);
@@ -91,6 +105,10 @@ function builder(value: unknown, place: string, tensors: Tensor[]): Builder {
 	}
 	const got = value instanceof Promise ? "a Promise, and a compiled function is not async" : `${value}`;
 	throw new TypeError(`compile: ${place} is ${got}; expected a tensor, or an array or plain object of tensors`);
+}
+
+function isResource(value: unknown): value is DeviceResource {
+	return typeof value === "object" && value !== null && HANDLE in value;
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

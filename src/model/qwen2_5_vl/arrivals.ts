@@ -43,17 +43,20 @@ export class Arrivals<T> {
 		if (this.asked) return;
 		try {
 			const next = this.iterator.next();
-			if (!(next instanceof Promise)) return this.receive(next);
-			this.asked = next
-				.then(
-					(result) => this.receive(result),
-					(error: unknown) => this.fail(error),
-				)
-				.finally(() => {
-					this.asked = undefined;
-				});
+			if (next instanceof Promise) this.asked = this.receiveLater(next);
+			else this.receive(next);
 		} catch (error) {
 			this.fail(error);
+		}
+	}
+
+	private async receiveLater(next: Promise<IteratorResult<T>>): Promise<void> {
+		try {
+			this.receive(await next);
+		} catch (error) {
+			this.fail(error);
+		} finally {
+			this.asked = undefined;
 		}
 	}
 

@@ -82,7 +82,8 @@ export class DecodeBatch<R extends BatchRow> {
 	/** Lets rows go; `keepSlots` while others may take their place. */
 	release(done: (row: R) => boolean, keepSlots: boolean): void {
 		this.slots = this.slots.map((slot) => (slot && done(slot.row) ? undefined : slot));
-		if (!keepSlots && this.running > 0 && slotsFor(this.running, this.batchSize) < this.slots.length) this.rebuild(this.running, this.column - this.start);
+		if (!keepSlots && this.running > 0 && slotsFor(this.running, this.batchSize) < this.slots.length)
+			this.rebuild(this.running, this.column - this.start);
 	}
 
 	/** One more token of each row, by slot; the results are the caller's. */
@@ -91,7 +92,10 @@ export class DecodeBatch<R extends BatchRow> {
 		const { keys, values, size } = this.cache as KvCache;
 		const { rows, columns } = size;
 		const inputs = {
-			ids: tensor1d(Int32Array.from(this.slots, (slot) => slot?.row.newest ?? 0), "int32"),
+			ids: tensor1d(
+				Int32Array.from(this.slots, (slot) => slot?.row.newest ?? 0),
+				"int32",
+			),
 			rotary: this.model.rotaryOf(Int32Array.from(this.slots, (slot) => slot?.row.nextPosition ?? 0)),
 			mask: tensor4d(this.mask(columns), [rows, 1, 1, columns]),
 			begin: tensor1d([0, 0, this.column, 0], "int32"),

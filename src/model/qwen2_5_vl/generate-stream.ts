@@ -98,7 +98,7 @@ class StreamRun {
 		const result = await this.batch.step();
 		const { rows } = this.batch;
 		const next = await pickTokens(result, rows, this.options).finally(() => dispose([result.logits, result.best]));
-		rows.forEach((row, slot) => row && this.append(row, next[slot]));
+		for (const [slot, row] of rows.entries()) if (row) this.append(row, next[slot]);
 		const more = this.queue !== undefined || !this.arrivals.ended;
 		this.batch.release((row) => row.finishReason !== undefined, more);
 		this.options.onStep?.(this.running, rows.length);
@@ -153,9 +153,7 @@ class StreamRun {
 		});
 		const own = starting.map(({ row }) => row);
 		const next = await pickTokens(first, own, this.options).finally(() => dispose([first.logits, first.best]));
-		own.forEach((row, i) => {
-			this.append(row, next[i]);
-		});
+		for (const [i, row] of own.entries()) this.append(row, next[i]);
 		const going = starting.filter(({ row }) => !row.finishReason);
 		if (going.length === 0) return;
 		this.batch.admit(

@@ -17,7 +17,7 @@ export async function generate(
 	checkRows(inputs, { promptOfRow, seeds });
 	const promptOf = promptOfRow ?? [...Array(batch).keys()];
 	const rowsOf = Array.from({ length: batch }, (): number[] => []);
-	promptOf.forEach((prompt, row) => rowsOf[prompt].push(row));
+	for (const [row, prompt] of promptOf.entries()) rowsOf[prompt].push(row);
 	const asked = rowsOf.flatMap((rows, prompt) => (rows.length > 0 ? [{ rows, prompt }] : []));
 	const prompts = splitBatch(inputs, model);
 	const requests = asked.map(({ rows, prompt }) => ({ encoded: prompts[prompt], seeds: rows.map((row) => seeds?.[row] ?? row) }));
@@ -66,7 +66,10 @@ function checkRows({ inputIds, attentionMask }: ModelInputs, { promptOfRow, seed
 }
 
 /** The rows of a batch without their padding, each with its images. */
-function splitBatch({ inputIds, attentionMask, pixelValues, imageGridThw }: ModelInputs, { config }: Qwen2_5VLModel): EncodedConversation[] {
+function splitBatch(
+	{ inputIds, attentionMask, pixelValues, imageGridThw }: ModelInputs,
+	{ config }: Qwen2_5VLModel,
+): EncodedConversation[] {
 	const [batch, length] = inputIds.shape;
 	const merge = config.vision.spatialMergeSize ** 2;
 	const grids = gridsOf(imageGridThw);

@@ -67,7 +67,6 @@ export function makePasses(model: Qwen2_5VLModel, eager: boolean): Passes {
 			const values: Tensor4D[] = [];
 			const logits = model.prefill(prompts, features, (layer, k, v) => {
 				[keys[layer], values[layer]] = [k, v];
-				return [k, v];
 			});
 			return { logits, best: argMax(logits, -1) as Tensor1D, keys, values };
 		},

@@ -68,7 +68,10 @@ export class PromptReader {
 		const missing = new Map(keys.map((key, i) => [key, images[i]] as const).filter(([key]) => !this.features.has(key)));
 		const found = new Map(keys.filter((key) => !missing.has(key)).map((key) => [key, this.features.get(key)?.clone() as Tensor2D]));
 		for (const [key, features] of await this.look(missing)) found.set(key, features);
-		const all = concat(keys.map((key) => found.get(key) as Tensor2D), 0);
+		const all = concat(
+			keys.map((key) => found.get(key) as Tensor2D),
+			0,
+		);
 		for (const features of found.values()) features.dispose();
 		return all;
 	}
@@ -81,7 +84,7 @@ export class PromptReader {
 		const features = await this.passes.vision(inputs);
 		const merge = this.model.config.vision.spatialMergeSize ** 2;
 		const sizes = [...images.values()].map(({ gridThw: [t, h, w] }) => (t * h * w) / merge);
-		const parts = sizes.length === 1 ? [features.clone()] : split(features, sizes, 0);
+		const parts: Tensor2D[] = sizes.length === 1 ? [features.clone()] : split(features, sizes, 0);
 		dispose([inputs, features]);
 		return [...images.keys()].map((key, i) => {
 			this.features.set(key, parts[i].clone());

@@ -23,7 +23,17 @@ import {
 import { ParameterScope } from "../../nn/parameter-scope.js";
 import { inverseFrequencies, type RotaryTables } from "../../nn/rotary.js";
 import { selectRows } from "../../nn/select-rows.js";
-import type { ForwardOptions, GeneratedSample, GenerateOptions, GenerateResult, GenerateStreamOptions, GenerationRequest, ModelInputs, Processor, TrainableModel } from "../generative-model.js";
+import type {
+	ForwardOptions,
+	GeneratedSample,
+	GenerateOptions,
+	GenerateResult,
+	GenerateStreamOptions,
+	GenerationRequest,
+	ModelInputs,
+	Processor,
+	TrainableModel,
+} from "../generative-model.js";
 import type { Qwen2_5VLConfig } from "./config.js";
 import { checkSampling, generate } from "./generate.js";
 import { generateStream } from "./generate-stream.js";
@@ -135,13 +145,13 @@ export class Qwen2_5VLModel implements TrainableModel {
 	/**
 	 * Reads left-padded prompts.
 	 * @param features [M, O] of their images, from the vision tower
-	 * @param cached sees each layer's keys and values, to keep them
+	 * @param collect takes each layer's keys and values over
 	 * @returns logits [B, V] after the last token
 	 */
-	prefill(prompts: PreparedTokens, features: Tensor2D | undefined, cached: DecoderPass["cached"]): Tensor2D {
+	prefill(prompts: PreparedTokens, features: Tensor2D | undefined, collect: DecoderPass["collect"]): Tensor2D {
 		const { batch, length } = prompts;
 		const last = Int32Array.from({ length: batch }, (_, b) => (b + 1) * length - 1);
-		const states = gather(this.decode(prompts, features, { cached }), tensor1d(last, "int32"));
+		const states = gather(this.decode(prompts, features, { collect }), tensor1d(last, "int32"));
 		return this.lmHead(this.language.finalNorm(states));
 	}
 
@@ -179,7 +189,7 @@ export class Qwen2_5VLModel implements TrainableModel {
 	private decode(
 		prepared: PreparedTokens,
 		features: Tensor2D | undefined,
-		options: Pick<DecoderPass, "cached" | "gradientCheckpointing" | "onLayer">,
+		options: Pick<DecoderPass, "collect" | "gradientCheckpointing" | "onLayer">,
 	): Tensor2D {
 		const { batch, length, rotary, mask } = prepared;
 		return this.language.forward(this.embed(prepared, features), { batch, length, rotary, mask, ...options });

@@ -10,13 +10,13 @@
 import { currentNativeBackend, type NativeBackend, type NativeOpAttr } from "../native-binding.js";
 import { concat, type DataType, fill, keep, slice, Tensor, type Tensor1D, tensor1d } from "../tf.js";
 import { intAttr, shapeAttr, stringAttr, typeAttr } from "./graph-def.js";
-import { CaptureError, isRecording } from "./record-graph.js";
 
 /** TensorFlow's name for a resource without one: it lives as long as its handle (ResourceHandle::ANONYMOUS_NAME). */
 const ANONYMOUS = "cd2c89b7-88b7-44c8-ad83-06c2a9158347";
 
 /** Where a variable's values are. */
 interface State {
+	readonly handle?: Tensor;
 	read(): Tensor;
 	assign(value: Tensor): void;
 	/** @param whole axes that are taken whole: bit i for axis i */
@@ -37,7 +37,6 @@ export class ResourceVariable {
 	constructor(initial: readonly number[] | Tensor, dtype: DataType = "float32") {
 		const given = initial instanceof Tensor;
 		const backend = currentNativeBackend();
-		if (backend && isRecording(backend)) throw new CaptureError("VarHandleOp", "the function makes a resource variable", "make it outside");
 		this.shape = given ? initial.shape : [...initial];
 		this.dtype = given ? initial.dtype : dtype;
 		const first = given ? initial : fill([...initial], 0, dtype as "float32");
@@ -50,6 +49,11 @@ export class ResourceVariable {
 
 	get isDisposed(): boolean {
 		return this.state === undefined;
+	}
+
+	/** The device's name for the variable, as a tensor that stays the variable's own; undefined without the native backend. */
+	get handle(): Tensor | undefined {
+		return this.alive.handle;
 	}
 
 	/** The values now; the caller's to dispose. They stay what they are when the variable is written. */
@@ -108,7 +112,7 @@ export class ResourceVariable {
 
 /** A resource of the device. Its handle is a tensor as well, so that compiled functions take it as an input. */
 class DeviceState implements State {
-	private readonly handle: Tensor;
+	readonly handle: Tensor;
 	/** TensorFlow's number of the values' type. */
 	private readonly dtype: number;
 

@@ -6,6 +6,7 @@
  */
 import { foldedLines } from "./folded-results.js";
 import { limitLines } from "./limit-lines.js";
+import { duration, gibibytes } from "./quantity.js";
 import type { Entry, Results } from "./results-file.js";
 import type { Measurements } from "./samples.js";
 import { MAX_NEW_TOKENS, PROMPTS, ROLLOUTS_PER_RECORD, repetitions, SAMPLES } from "./settings.js";
@@ -122,7 +123,7 @@ function tableCell(row: Row, column: Column, jobs: Results["jobs"]): string {
 	const ours = entry?.ours[row.measure]?.min;
 	if (entry === undefined || ours === undefined) return "";
 	const peer = entry.peer?.[row.measure]?.min;
-	const value = (x: number) => quantity(row.measure, x);
+	const value = row.measure.endsWith("_GiB") ? gibibytes : duration;
 	const rate = row.batch && row.batch > 1 ? ` (${Math.round(row.batch / ours)} tokens/s)` : "";
 	return peer === undefined
 		? `${value(ours)}${rate}`
@@ -140,12 +141,6 @@ function goalText({ kind, of }: Goal): string {
 	const sign = kind === "speed" ? "≥" : "≤";
 	const values = [...new Set(COLUMNS.map((column) => of[column]).filter((value) => value !== undefined))];
 	return values.length === 0 ? "" : `${sign} ${values.join(" / ")}`;
-}
-
-/** Milliseconds below a second. */
-function quantity(measure: string, value: number): string {
-	if (measure.endsWith("_GiB")) return `${value.toPrecision(3)} GiB`;
-	return value < 1 ? `${(value * 1000).toPrecision(3)} ms` : `${value.toPrecision(3)} s`;
 }
 
 /** How much compiling gains, where `--eager` measured it. */

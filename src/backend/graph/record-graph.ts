@@ -13,7 +13,7 @@ import type { NativeBackend, NativeBinding, NativeOpAttr, NativeTensor } from ".
 import { engine, type Tensor, type TensorInfo, Variable } from "../tf.js";
 import { type ConstantTensor, constNode, encodeGraphDef, type GraphNode, placeholderNode, typeAttr } from "./graph-def.js";
 import { ResourceOrder } from "./resource-order.js";
-import { type ResultStructure, readResult, replaceTensors } from "./tensor-structure.js";
+import { type Arguments, type ResultStructure, readResult, replaceTensors } from "./tensor-structure.js";
 
 /** Host values of this many bytes are not written into the graph. */
 const LARGE_CONSTANT_BYTES = 64 * 1024;
@@ -68,17 +68,17 @@ export interface RecordedCall {
  * Calls `fn` once and records it.
  *
  * @param args `fn`'s arguments; `fn` sees copies of the tensors in them, so that equal tensors stay different inputs
- * @param tensors the tensors among `args`, in `replaceTensors`'s order
+ * @param given what `readArguments` found in them
  * @throws CaptureError when `fn` did what a graph cannot do; whatever `fn` throws
  */
 export function recordCall(
 	backend: NativeBackend,
 	fn: (...args: never[]) => unknown,
 	args: readonly unknown[],
-	tensors: readonly Tensor[],
+	given: Arguments,
 ): RecordedCall {
 	const recorder = new Recorder(backend);
-	return recorder.record(fn, args, tensors);
+	return recorder.record(fn, args, given);
 }
 
 /** True while a call is being recorded on this backend: what is called then is part of that graph. */
@@ -122,11 +122,11 @@ class Recorder {
 		for (const { dataId } of variables) if (backend.tensorMap.has(dataId)) this.variableIds.add(backend.tensorMap.get(dataId).id);
 	}
 
-	record(fn: (...args: never[]) => unknown, args: readonly unknown[], tensors: readonly Tensor[]): RecordedCall {
+	record(fn: (...args: never[]) => unknown, args: readonly unknown[], given: Arguments): RecordedCall {
 		const before = new Map(registeredVariables().map((variable) => [variable, variable.dataId]));
 		const restore = this.intercept();
 		try {
-			const { result, resultIds } = this.call(fn, args, tensors);
+			const { result, resultIds } = this.call(fn, args, given);
 			try {
 				const made = registeredVariables().filter((variable) => !before.has(variable));
 				if (this.failure) throw this.failure;
@@ -144,14 +144,15 @@ class Recorder {
 		}
 	}
 
-	private call(fn: (...args: never[]) => unknown, args: readonly unknown[], tensors: readonly Tensor[]) {
+	private call(fn: (...args: never[]) => unknown, args: readonly unknown[], { tensors, handles }: Arguments) {
 		let resultIds: number[] = [];
 		const run = () => {
 			const copies = this.copyInputs(tensors);
-			const given = replaceTensors(args, () => copies.shift() as Tensor) as never[];
+			for (const id of this.backend.getInputTensorIds(handles)) this.addResource(id, "in");
+			const ours = replaceTensors(args, () => copies.shift() as Tensor) as never[];
 			this.running = true;
 			try {
-				return fn(...given);
+				return fn(...ours);
 			} finally {
 				this.running = false;
 			}
@@ -162,17 +163,11 @@ class Recorder {
 		return { result, resultIds };
 	}
 
-	/** A placeholder for each tensor, and a copy (a second handle, not the values) that stands for it during the call; a resource stands for itself. */
+	/** A placeholder for each tensor, and a copy (a second handle, not the values) that stands for it during the call. */
 	private copyInputs(tensors: readonly Tensor[]): Tensor[] {
 		const ids = this.backend.getInputTensorIds(tensors);
-		return tensors.flatMap((tensor, i) => {
-			const { dtype } = this.backend.tensorMap.get(tensor.dataId);
-			if (dtype === TF_RESOURCE) {
-				this.places.set(ids[i], this.addInput(dtype, [], "in"));
-				this.resources.add(ids[i]);
-				return [];
-			}
-			const [copy] = this.real.executeOp("Identity", [typeAttr("T", dtype)], [ids[i]], 1);
+		return tensors.map((tensor, i) => {
+			const [copy] = this.real.executeOp("Identity", [typeAttr("T", this.backend.tensorMap.get(tensor.dataId).dtype)], [ids[i]], 1);
 			this.places.set(copy.id, this.addInput(copy.dtype, copy.shape, "in"));
 			return this.backend.createOutputTensor(copy);
 		});
@@ -262,6 +257,7 @@ class Recorder {
 
 	private executeOp(op: string, attrs: NativeOpAttr[], ids: number[], count: number): NativeTensor[] {
 		if (RANDOM_OPS.test(op)) this.fail(op, `"${op}" is random, and would give the same at every call`, "draw outside and pass the tensor");
+		if (op === "VarHandleOp") this.fail(op, "the function makes a resource variable", "make it outside");
 		const outputs = this.real.executeOp(op, attrs, ids, count);
 		for (const { id } of outputs) this.alive.set(id, op);
 		const inputs = ids.map((id) => this.place(id, op));
@@ -303,9 +299,16 @@ class Recorder {
 		}
 		const { dtype, shape } = this.backend.tensorMap.get(info.dataId);
 		const variable = info instanceof Variable ? info : this.variables.get(info.dataId);
-		if (dtype === TF_RESOURCE) this.resources.add(id);
 		this.captured.push(variable ?? { dataId: info.dataId, shape: info.shape, dtype: info.dtype });
+		if (dtype === TF_RESOURCE) return this.addResource(id, "captured");
 		return this.addInput(dtype, shape, "captured");
+	}
+
+	private addResource(id: number, kind: InputKind): string {
+		const place = this.addInput(TF_RESOURCE, [], kind);
+		this.places.set(id, place);
+		this.resources.add(id);
+		return place;
 	}
 
 	/** An output of the graph: what is not the result of an op gets one. */

@@ -10,8 +10,6 @@
 import { currentNativeBackend, type NativeBackend, type NativeOpAttr } from "../native-binding.js";
 import { concat, type DataType, fill, keep, slice, Tensor, type Tensor1D, tensor1d } from "../tf.js";
 import { intAttr, shapeAttr, stringAttr, typeAttr } from "./graph-def.js";
-import { CaptureError, isRecording } from "./record-graph.js";
-import { type DeviceResource, HANDLE } from "./tensor-structure.js";
 
 /** TensorFlow's name for a resource without one: it lives as long as its handle (ResourceHandle::ANONYMOUS_NAME). */
 const ANONYMOUS = "cd2c89b7-88b7-44c8-ad83-06c2a9158347";
@@ -26,7 +24,7 @@ interface State {
 	dispose(): void;
 }
 
-export class ResourceVariable implements DeviceResource {
+export class ResourceVariable {
 	readonly shape: readonly number[];
 	readonly dtype: DataType;
 	private state: State | undefined;
@@ -39,7 +37,6 @@ export class ResourceVariable implements DeviceResource {
 	constructor(initial: readonly number[] | Tensor, dtype: DataType = "float32") {
 		const given = initial instanceof Tensor;
 		const backend = currentNativeBackend();
-		if (backend && isRecording(backend)) throw new CaptureError("VarHandleOp", "the function makes a resource variable", "make it outside");
 		this.shape = given ? initial.shape : [...initial];
 		this.dtype = given ? initial.dtype : dtype;
 		const first = given ? initial : fill([...initial], 0, dtype as "float32");
@@ -50,17 +47,13 @@ export class ResourceVariable implements DeviceResource {
 		}
 	}
 
-	/**
-	 * The device's handle: what a compiled function takes for the variable when it is among its arguments, so that one graph serves all variables of a shape.
-	 * @throws Error without the native backend, where functions are not compiled
-	 */
-	[HANDLE](): Tensor {
-		if (this.alive.handle) return this.alive.handle;
-		throw new Error("ResourceVariable: only the native backend has resources");
-	}
-
 	get isDisposed(): boolean {
 		return this.state === undefined;
+	}
+
+	/** The device's name for the variable, as a tensor that stays the variable's own; undefined without the native backend. */
+	get handle(): Tensor | undefined {
+		return this.alive.handle;
 	}
 
 	/** The values now; the caller's to dispose. They stay what they are when the variable is written. */

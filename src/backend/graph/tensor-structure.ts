@@ -3,26 +3,19 @@
  * are not tensors. A tensor counts by shape and type; everything else is part of the function's signature.
  */
 import { Tensor, Variable } from "../tf.js";
+import { ResourceVariable } from "./resource-variable.js";
 
 /** A tensor, or arrays and records of tensors. */
 export type TensorStructure = Tensor | readonly TensorStructure[] | { readonly [key: string]: TensorStructure };
-
-/** The method by which an object that stands for a device resource (a ResourceVariable) gives its handle: compiled functions take it as an input. */
-export const HANDLE = Symbol("handle of a device resource");
-
-/** Such an object. */
-export interface DeviceResource {
-	readonly shape: readonly number[];
-	readonly dtype: string;
-	[HANDLE](): Tensor;
-}
 
 /** What a call was given. */
 export interface Arguments {
 	/** Shapes, types and values that are not tensors: equal keys may share a graph. */
 	key: string;
-	/** In the order in which `replaceTensors` meets them, with the handles of resources in their places. Variables are not among them: they count by identity. */
+	/** In the order in which `replaceTensors` meets them. Variables are not among them: they count by identity. */
 	tensors: Tensor[];
+	/** Handles of the resource variables among them, each once. */
+	handles: Tensor[];
 }
 
 /**
@@ -31,25 +24,22 @@ export interface Arguments {
  * @throws TypeError for what can be neither an input nor a constant of the graph, with its place
  */
 export function readArguments(args: readonly unknown[]): Arguments {
-	const tensors: Tensor[] = [];
-	const key = args.map((arg, i) => describe(arg, `argument ${i + 1}`, tensors)).join();
-	return { key, tensors };
+	const found = { tensors: [], handles: [] };
+	const key = args.map((arg, i) => describe(arg, `argument ${i + 1}`, found)).join();
+	return { key, ...found };
 }
 
-function describe(value: unknown, place: string, tensors: Tensor[]): string {
+function describe(value: unknown, place: string, found: Omit<Arguments, "key">): string {
+	if (value instanceof ResourceVariable) return describeResource(value, found.handles);
 	if (value instanceof Variable) return `variable ${value.id}`;
 	if (value instanceof Tensor) {
-		tensors.push(value);
+		found.tensors.push(value);
 		return `${value.dtype}[${value.shape}]`;
 	}
-	if (isResource(value)) {
-		tensors.push(value[HANDLE]());
-		return `resource ${value.dtype}[${value.shape}]`;
-	}
-	if (Array.isArray(value)) return `[${value.map((element, i) => describe(element, `${place}[${i}]`, tensors)).join()}]`;
+	if (Array.isArray(value)) return `[${value.map((element, i) => describe(element, `${place}[${i}]`, found)).join()}]`;
 	if (isRecord(value)) {
 		const entries = Object.entries(value);
-		return `{${entries.map(([name, member]) => `${JSON.stringify(name)}:${describe(member, `${place}.${name}`, tensors)}`).join()}}`;
+		return `{${entries.map(([name, member]) => `${JSON.stringify(name)}:${describe(member, `${place}.${name}`, found)}`).join()}}`;
 	}
 	if (typeof value === "string") return JSON.stringify(value);
 	if (value === null || ["undefined", "boolean", "number", "bigint"].includes(typeof value)) return String(value);
@@ -60,7 +50,14 @@ function describe(value: unknown, place: string, tensors: Tensor[]): string {
 	);
 }
 
-/** The same structure with other tensors; variables, resources and values that are not tensors stay. */
+/** Its number is part of the key: a variable given twice is another signature than two variables. */
+function describeResource({ handle, dtype, shape }: ResourceVariable, handles: Tensor[]): string {
+	if (!handle) throw new TypeError("compile: a resource variable made on another backend is an argument; make it after selectBackend");
+	if (!handles.includes(handle)) handles.push(handle);
+	return `resource ${handles.indexOf(handle)} ${dtype}[${shape}]`;
+}
+
+/** The same structure with other tensors; variables and values that are not tensors stay. */
 export function replaceTensors(value: unknown, replace: (tensor: Tensor) => Tensor): unknown {
 	if (value instanceof Variable) return value;
 	if (value instanceof Tensor) return replace(value);
@@ -105,10 +102,6 @@ function builder(value: unknown, place: string, tensors: Tensor[]): Builder {
 	}
 	const got = value instanceof Promise ? "a Promise, and a compiled function is not async" : `${value}`;
 	throw new TypeError(`compile: ${place} is ${got}; expected a tensor, or an array or plain object of tensors`);
-}
-
-function isResource(value: unknown): value is DeviceResource {
-	return typeof value === "object" && value !== null && HANDLE in value;
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

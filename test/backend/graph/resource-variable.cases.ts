@@ -140,6 +140,32 @@ export function resourceVariableCases(): void {
 		for (const thing of [write, total, variable]) thing.dispose();
 	});
 
+	it("is an argument: one graph serves all variables of a shape, and knows one given twice from two", () => {
+		const variables = [1, 2, 3].map(() => new ResourceVariable([2]));
+		const [a, b, c] = variables;
+		const larger = new ResourceVariable([3]);
+		let calls = 0;
+		const move = compile(({ from }: { from: ResourceVariable }, to: ResourceVariable, by: tf.Tensor) => {
+			calls++;
+			to.assign(tf.add(from.read(), by));
+			from.assign(tf.mul(to.read(), 10));
+			return tf.sum(from.read());
+		});
+		const call = (from: ResourceVariable, to: ResourceVariable, by: number) =>
+			tf.tidy(() => move({ from }, to, tf.scalar(by)).dataSync()[0]);
+		expect([call(a, b, 1), call(b, c, 2), call(c, a, 3), call(a, a, 1), call(b, b, 1)]).toEqual([20, 60, 120, 140, 620]);
+		expect(variables.map(valuesOf)).toEqual([
+			[70, 70],
+			[310, 310],
+			[60, 60],
+		]);
+		expect(call(larger, larger, 1)).toBe(30);
+		if (move.mode === "graph") expect([calls, move.signatures]).toEqual([3, 3]);
+		c.dispose();
+		expect(() => call(a, c, 1)).toThrow(/of shape \[2\] is disposed/);
+		for (const thing of [move, a, b, larger]) thing.dispose();
+	});
+
 	it("says what is wrong with a value or a place", () => {
 		const variable = new ResourceVariable([2, 2]);
 		tf.tidy(() => {

@@ -5,9 +5,9 @@ import type { Session } from "./session.js";
 
 /** @throws as loadModel does; the signal's reason when the user stopped it meanwhile. */
 export async function openJudge(dir: string, options: ModelOptions, { note, signal }: Session): Promise<Qwen2_5VLModel> {
-	const { backend, min_pixels: minPixels, max_pixels: maxPixels } = options;
+	const { backend, min_pixels: minPixels, max_pixels: maxPixels, eager } = options;
 	signal.throwIfAborted();
-	const model = await loadModel(dir, { backend, minPixels, maxPixels });
-	note(`backend: ${model.backendReason}`);
+	const model = await loadModel(dir, { backend, minPixels, maxPixels, eager });
+	note(`backend: ${model.backendReason}; ${model.executionReason}`);
 	return model;
 }

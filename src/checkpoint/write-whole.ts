@@ -6,11 +6,11 @@ import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 
 /**
- * @param write fills the file; if it throws, the temporary file is removed, and what was at `file` before is untouched.
+ * @param write fills the file (it may read what it wrote); if it throws, the temporary file is removed, and what was at `file` before is untouched.
  */
 export async function writeWhole(file: string, write: (handle: FileHandle) => Promise<void>): Promise<void> {
 	const temporary = `${file}.${process.pid}-${randomUUID().slice(0, 8)}.tmp`;
-	const handle = await open(temporary, "wx");
+	const handle = await open(temporary, "wx+");
 	try {
 		try {
 			await write(handle);

@@ -11,7 +11,19 @@ import type { Rollout } from "./rollout.js";
 export interface EncodedRecord {
 	record: PreferenceRecord;
 	promptText: string;
-	encoded: EncodedConversation | NonNullable<Rollout["error"]>;
+	/** Absent where every rollout of the record is in the journal: then it need not be read. */
+	encoded?: EncodedConversation | NonNullable<Rollout["error"]>;
+	/** Of its samples, with a journal and an image that can be read. */
+	keys?: string[];
+}
+
+export interface EncodeRecordsOptions {
+	template: string;
+	/** No more records are asked for once it is aborted. */
+	stop: AbortSignal;
+	/** The keys of a record's rollouts, and whether one is in the journal. Default: there is no journal. */
+	keysOf?: (record: PreferenceRecord) => Promise<string[]>;
+	isStored?: (key: string) => boolean;
 }
 
 const RECORDS_AT_ONCE = 4;
@@ -20,24 +32,30 @@ const RECORDS_AT_ONCE = 4;
 export async function* encodeRecords(
 	records: Iterable<PreferenceRecord> | AsyncIterable<PreferenceRecord>,
 	processor: Processor,
-	{ template, stop }: { template: string; stop: AbortSignal },
+	options: EncodeRecordsOptions,
 ): AsyncGenerator<EncodedRecord> {
 	const underWay: Promise<EncodedRecord>[] = [];
 	for await (const record of records) {
-		if (stop.aborted) return;
-		underWay.push(encodeRecord(record, processor, template));
+		if (options.stop.aborted) return;
+		underWay.push(encodeRecord(record, processor, options));
 		if (underWay.length >= RECORDS_AT_ONCE) yield await (underWay.shift() as Promise<EncodedRecord>);
 	}
 	for (const encoding of underWay) yield await encoding;
 }
 
 /** Never rejects: what can't be encoded becomes an error of this one record. */
-async function encodeRecord(record: PreferenceRecord, processor: Processor, template: string): Promise<EncodedRecord> {
+async function encodeRecord(
+	record: PreferenceRecord,
+	processor: Processor,
+	{ template, keysOf, isStored = () => false }: EncodeRecordsOptions,
+): Promise<EncodedRecord> {
 	const question = fillTemplate(template, record.prompt);
 	const promptText = judgePromptText(question);
 	try {
+		const keys = await keysOf?.(record);
+		if (keys?.every(isStored)) return { record, promptText, keys };
 		const encoded = await processor.encodeConversation(judgeMessages(shownImages(record), question), { addGenerationPrompt: true });
-		return { record, promptText, encoded };
+		return { record, promptText, encoded, ...(keys && { keys }) };
 	} catch (error) {
 		const message = error instanceof Error ? error.message : String(error);
 		return { record, promptText, encoded: { kind: error instanceof ImageError ? "bad-image" : "error", message } };

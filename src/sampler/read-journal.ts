@@ -1,0 +1,42 @@
+/** A journal's content without taking its lock: for looking at one, also while another process writes it. */
+import { JournalError } from "./journal-error.js";
+import { type JournalEntry, type JournalHeader, parseEntry } from "./journal-line.js";
+import { describeDamage, type ScannedLine, scanEntries, scanHeader } from "./scan-journal.js";
+
+export interface ReadJournal extends AsyncIterable<JournalEntry> {
+	readonly header: JournalHeader;
+}
+
+/**
+ * @param onDamage is told each line that is not whole ("line 17 (bytes …): …"), the torn end of one that is being written among them. Default: it throws.
+ * @returns the header, and the rollouts in the file's order (a key may come twice).
+ * @throws JournalError `damaged` for a file that is no journal and, while iterating and without `onDamage`, for a damaged line
+ */
+export async function readJournal(file: string, { onDamage }: { onDamage?: (where: string) => void } = {}): Promise<ReadJournal> {
+	const header = await readHeader(file);
+	return {
+		header,
+		async *[Symbol.asyncIterator]() {
+			for await (const line of scanEntries(file)) {
+				const entry = entryOf(line);
+				if (typeof entry !== "string") yield entry;
+				else if (onDamage) onDamage(entry);
+				else throw new JournalError("damaged", `${file}: ${entry}`);
+			}
+		},
+	};
+}
+
+/** @throws JournalError `damaged` */
+export async function readHeader(file: string): Promise<JournalHeader> {
+	const header = await scanHeader(file);
+	if (header !== undefined && typeof header !== "string") return header;
+	throw new JournalError("damaged", `${file}: line 1: expected a journal's header, got ${header ?? "an empty file"}; is it a journal?`);
+}
+
+/** @returns the entry, or where and how the line is damaged. */
+export function entryOf(line: ScannedLine): JournalEntry | string {
+	if (line.key === undefined) return describeDamage(line);
+	const entry = parseEntry(line.bytes);
+	return typeof entry === "string" ? describeDamage({ ...line, damage: entry }) : entry;
+}

@@ -8,7 +8,6 @@ import {
 	concat,
 	dispose,
 	gather,
-	matMul,
 	type Rank,
 	reshape,
 	type Tensor,
@@ -24,6 +23,7 @@ import type { KvCache } from "../../nn/kv-cache.js";
 import { ParameterScope } from "../../nn/parameter-scope.js";
 import { inverseFrequencies, type RotaryTables, rotaryTables } from "../../nn/rotary.js";
 import { selectRows } from "../../nn/select-rows.js";
+import type { WeightMatrix } from "../../nn/weight-matrix.js";
 import type { ForwardOptions, GenerateOptions, GenerateResult, ModelInputs, Processor, TrainableModel } from "../generative-model.js";
 import type { Qwen2_5VLConfig } from "./config.js";
 import { generate } from "./generate.js";
@@ -39,7 +39,11 @@ export interface Qwen2_5VLParts {
 	processor: Processor;
 	/** Tokens that end a row unless the caller names others (generation_config.json). */
 	eosTokenIds: readonly number[];
-	/** One line on the backend that was taken and why. */
+	/** What matrices are multiplied in. */
+	dtype: "float32" | "bfloat16";
+	/** The matrices are in bfloat16 themselves, without float32 masters: nothing can be trained. */
+	frozen: boolean;
+	/** One line on the backend and the type that were taken and why. */
 	backendReason: string;
 	/** Writes the checkpoint folder. */
 	save: (dir: string, options?: SaveModelOptions) => Promise<void>;
@@ -48,17 +52,22 @@ export interface Qwen2_5VLParts {
 export class Qwen2_5VLModel implements TrainableModel {
 	readonly processor: Processor;
 	readonly eosTokenIds: readonly number[];
+	/** What matrices are multiplied in. */
+	readonly dtype: "float32" | "bfloat16";
 	readonly backendReason: string;
 	/** Exposed for probes and tests; `hiddenStates` is what a user wants. */
 	readonly visual: VisionTower;
 	readonly language: LanguageModel;
 	private readonly frequencies: Float32Array;
+	private readonly head: WeightMatrix;
 
 	constructor(
 		readonly config: Qwen2_5VLConfig,
 		private readonly parts: Qwen2_5VLParts,
 	) {
-		const root = new ParameterScope(parts.parameters);
+		const root = new ParameterScope(parts.parameters, { bfloat16: parts.dtype === "bfloat16" });
+		this.dtype = parts.dtype;
+		this.head = root.matrix(config.tieWordEmbeddings ? "model.embed_tokens.weight" : "lm_head.weight");
 		this.processor = parts.processor;
 		this.eosTokenIds = parts.eosTokenIds;
 		this.backendReason = parts.backendReason;
@@ -84,7 +93,14 @@ export class Qwen2_5VLModel implements TrainableModel {
 		return generate(this, inputs, options);
 	}
 
+	/** @throws for a model whose matrices are in bfloat16 only */
 	namedParameters(): Map<string, Variable> {
+		if (this.parts.frozen) {
+			throw new Error(
+				"this model was loaded to sample: its matrices are in bfloat16 only, and there are no float32 weights to train. " +
+					'Load it with { trainable: true } (bfloat16 compute, float32 weights) or { dtype: "float32" }',
+			);
+		}
 		return this.parts.parameters;
 	}
 
@@ -100,8 +116,7 @@ export class Qwen2_5VLModel implements TrainableModel {
 
 	/** Hidden states [N, C] to logits [N, V]; with tied embeddings by the embedding matrix. */
 	lmHead(hiddenStates: Tensor2D): Tensor2D {
-		const key = this.config.tieWordEmbeddings ? "model.embed_tokens.weight" : "lm_head.weight";
-		return matMul(hiddenStates, this.parts.parameters.get(key) as Tensor as Tensor2D, false, true);
+		return this.head.project(hiddenStates);
 	}
 
 	/**

@@ -6,6 +6,7 @@
 import { stat } from "node:fs/promises";
 import { setImmediate } from "node:timers/promises";
 import {
+	type CollateOptions,
 	type ContentPart,
 	type EncodedConversation,
 	type EncodeOptions,
@@ -127,7 +128,7 @@ function fakeProcessor(
 		return encoded;
 	}
 
-	function collate(encoded: EncodedConversation[], { paddingSide = "left" }: Pick<EncodeOptions, "paddingSide"> = {}): ModelInputs {
+	function collate(encoded: EncodedConversation[], { paddingSide = "left" }: CollateOptions = {}): ModelInputs {
 		const rows = encoded.map((row) => conversations.get(row));
 		if (!rows.every((row) => row !== undefined)) throw new Error("fakeModel: expected conversations that its own processor encoded");
 		const inputs = padded(encoded, paddingSide);

@@ -4,7 +4,7 @@
  *
  * Legend: B batch, T tokens, P patches, N images, C channels, t temporal patch, p patch side, V vocabulary.
  */
-import type { Tensor2D, Tensor3D, Variable } from "../backend/tf.js";
+import type { Tensor2D, Tensor3D, TensorContainerObject, Variable } from "../backend/tf.js";
 
 /** A piece of a message. `image` is a file path, or the bytes of an encoded image. */
 export type ContentPart = { type: "text"; text: string } | { type: "image"; image: string | Buffer };
@@ -47,14 +47,19 @@ export interface EncodeOptions {
 	addGenerationPrompt?: boolean;
 	/** Which side is padded: `left` to generate (the default), `right` to train. */
 	paddingSide?: "left" | "right";
+	/** Rows are padded to a multiple of so many tokens. Default 1. */
+	padToMultipleOf?: number;
 }
+
+/** What `collate` takes. */
+export type CollateOptions = Pick<EncodeOptions, "paddingSide" | "padToMultipleOf">;
 
 /** Text and images to token ids and pixel values, and back. */
 export interface Processor {
 	/** Tokenizes one conversation and preprocesses its images. @throws ImageError for an image that can't be read. */
 	encodeConversation(conversation: Message[], options?: Pick<EncodeOptions, "addGenerationPrompt">): Promise<EncodedConversation>;
 	/** Pads conversations into one batch. */
-	collate(encoded: EncodedConversation[], options?: Pick<EncodeOptions, "paddingSide">): ModelInputs;
+	collate(encoded: EncodedConversation[], options?: CollateOptions): ModelInputs;
 	/** `encodeConversation` for each, then `collate`. */
 	encode(conversations: Message[][], options?: EncodeOptions): Promise<ModelInputs>;
 	/** Token ids to text, special tokens left out. */
@@ -111,12 +116,20 @@ export interface ForwardOptions {
 	gradientCheckpointing?: boolean;
 }
 
+/**
+ * A batch on the device: plain records of tensors and numbers, so that a compiled function can take it. What is in it is the model's own
+ * business. Its tensors are the caller's to dispose.
+ */
+export type PreparedInputs = TensorContainerObject;
+
 /** What training needs beside: parameters, a forward pass under the gradient tape, and a way to save. */
 export interface TrainableModel extends GenerativeModel {
 	/** Trainable parameters by checkpoint key (the hub's spelling), in a fixed order. */
 	namedParameters(): Map<string, Variable>;
-	/** Final hidden states [B, T, C], differentiable; synchronous, to be called inside a tidy. */
-	hiddenStates(inputs: ModelInputs, options?: ForwardOptions): Tensor3D;
+	/** Puts a batch on the device. */
+	prepare(inputs: ModelInputs): PreparedInputs;
+	/** Final hidden states [B, T, C] of a prepared batch, differentiable; synchronous, to be called inside a tidy. */
+	hiddenStates(prepared: PreparedInputs, options?: ForwardOptions): Tensor3D;
 	/** Hidden states [N, C] to logits [N, V], differentiable. */
 	lmHead(hiddenStates: Tensor2D): Tensor2D;
 	/** Writes a Hugging Face checkpoint folder: weights, configs, tokenizer, processor. */

@@ -68,14 +68,17 @@ export function goldenSuite(backend: BackendName): void {
 			const { data, shape } = g.float(`${tag}.pixel_values`);
 			const blocks: number[] = [];
 			tidy(() => {
-				const merged = model.visual.forward({ data, shape: shape as [number, number] }, gridsOf(g, `${tag}.grid_thw`), {
-					onBlock: (block, x) => {
-						const name = `${tag}.block${block}`;
-						if (!g.names.includes(name)) return;
-						blocks.push(block);
-						expect(relativeError(x.dataSync(), g.float(name).data), name).toBeLessThan(1e-4);
+				const merged = model.visual.forward(
+					model.visual.prepare({ data, shape: shape as [number, number] }, gridsOf(g, `${tag}.grid_thw`)),
+					{
+						onBlock: (block, x) => {
+							const name = `${tag}.block${block}`;
+							if (!g.names.includes(name)) return;
+							blocks.push(block);
+							expect(relativeError(x.dataSync(), g.float(name).data), name).toBeLessThan(1e-4);
+						},
 					},
-				});
+				);
 				expect(relativeError(merged.dataSync(), g.float(`${tag}.merged`).data)).toBeLessThan(1e-4);
 			});
 			expect(blocks).toEqual(tag === "one" ? [0, 1, 2, 3] : [0, 3]);
@@ -85,13 +88,13 @@ export function goldenSuite(backend: BackendName): void {
 			const g = await golden("vision");
 			const { data, shape } = g.float("video.pixel_values");
 			tidy(() => {
-				const merged = model.visual.forward({ data, shape: shape as [number, number] }, gridsOf(g, "video.grid_thw"));
+				const merged = model.visual.forward(model.visual.prepare({ data, shape: shape as [number, number] }, gridsOf(g, "video.grid_thw")));
 				expect(relativeError(merged.dataSync(), g.float("video.merged").data)).toBeLessThan(1e-4);
 			});
 		});
 
 		it("refuses pixel values that do not fit the grids", () => {
-			expect(() => tidy(() => model.visual.forward({ data: new Float32Array(1176 * 4), shape: [4, 1176] }, [[1, 4, 4]]))).toThrow(
+			expect(() => model.visual.prepare({ data: new Float32Array(1176 * 4), shape: [4, 1176] }, [[1, 4, 4]])).toThrow(
 				/pixelValues has 4 rows, but imageGridThw describes 16 patches/,
 			);
 		});
@@ -110,9 +113,10 @@ export function goldenSuite(backend: BackendName): void {
 			tidy(() => {
 				const { positionIds } = model.positions(inputs);
 				expect([...positionIds]).toEqual([...g.int("position_ids").data]);
-				const embeddings = model.embed(inputs);
+				const prepared = model.prepare(inputs);
+				const embeddings = model.embed(prepared, prepared.vision && model.visual.forward(prepared.vision));
 				expect(relativeError(rowOf(embeddings), realRows(g.float("hidden.embeds").data, mask, hidden))).toBeLessThan(1e-4);
-				model.hiddenStates(inputs, {
+				model.hiddenStates(prepared, {
 					onLayer: (layer, x: Tensor2D) => {
 						seen.push(layer);
 						expect(relativeError(rowOf(x), realRows(g.float(`hidden.layer${layer}`).data, mask, hidden)), `layer ${layer}`).toBeLessThan(

@@ -5,7 +5,8 @@
  * A generated token's position is (unpadded length so far) + rope delta, the same on all axes.
  * Logits are read back once per step: the arg-max only for greedy decoding, whole rows to sample.
  */
-import { argMax, gather, type Tensor2D, tensor1d, tidy } from "../../backend/tf.js";
+import { argMax, gather, type Tensor2D, tensor1d, tensor4d, tidy } from "../../backend/tf.js";
+import { MASKED } from "../../nn/attention.js";
 import { KvCache } from "../../nn/kv-cache.js";
 import type { FinishReason, GenerateOptions, GenerateResult, ModelInputs } from "../generative-model.js";
 import { argmax, drawToken, processLogits, type RowRandom, rowRandom } from "../logits-processors.js";
@@ -100,7 +101,9 @@ function readPrompts(
 	promptOfRow: Int32Array,
 	caches: readonly KvCache[],
 ): Tensor2D {
-	const logits = model.prefill(inputs, positions, caches);
+	const prepared = model.prepare(inputs, positions);
+	const features = prepared.vision && model.visual.forward(prepared.vision);
+	const logits = model.prefill(prepared, features, (layer, k, v) => caches[layer].append(k, v));
 	if (promptOfRow.length === logits.shape[0] && promptOfRow.every((p, row) => p === row)) return logits;
 	for (const cache of caches) cache.selectRows(promptOfRow);
 	return gather(logits, tensor1d(promptOfRow, "int32"));
@@ -115,7 +118,13 @@ function decode(model: Qwen2_5VLModel, rows: Row[], caches: readonly KvCache[]):
 	});
 	const newest = Int32Array.from(rows, (row) => row.tokens[row.tokens.length - 1]);
 	const positions = Int32Array.from(rows, (row) => row.nextPosition);
-	return model.decodeStep(newest, positions, mask, caches);
+	const additive = tensor4d(
+		Float32Array.from(mask, (m) => (m ? 0 : MASKED)),
+		[rows.length, 1, 1, cached],
+	);
+	return model.decodeStep(tensor1d(newest, "int32"), model.rotaryOf(positions), mask.includes(0) ? additive : undefined, (layer, k, v) =>
+		caches[layer].append(k, v),
+	);
 }
 
 /** @param logits [B, V] */

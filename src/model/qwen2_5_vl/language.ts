@@ -21,7 +21,6 @@ import { attention } from "../../nn/attention.js";
 import { Embedding } from "../../nn/embedding.js";
 import { GatedMlp } from "../../nn/gated-mlp.js";
 import { gradientCheckpoint } from "../../nn/gradient-checkpoint.js";
-import type { KvCache } from "../../nn/kv-cache.js";
 import { Linear } from "../../nn/linear.js";
 import type { ParameterScope } from "../../nn/parameter-scope.js";
 import { RmsNorm } from "../../nn/rms-norm.js";
@@ -36,8 +35,10 @@ export interface DecoderPass {
 	rotary: RotaryTables;
 	/** Added to the scores: broadcastable to [B, H, T, S]; absent where every token may see every other. */
 	mask?: Tensor;
-	/** One per layer, to generate; absent to train or score. */
-	caches?: readonly KvCache[];
+	/**
+	 * Given a layer's new keys and values [B, K, T, D], returns those to attend to, [B, K, S, D]: a cache, to generate. Absent: the new ones.
+	 */
+	cached?: (layer: number, k: Tensor4D, v: Tensor4D) => readonly [Tensor4D, Tensor4D];
 	/** Compute layers again in the backward pass instead of keeping their intermediates. */
 	gradientCheckpointing?: boolean;
 	/** Sees the hidden states [N, C] after each layer (for tests and probes). */
@@ -72,7 +73,7 @@ class SelfAttention {
 		const q = heads4d(applyRotary(byHead(this.q_proj.forward(x), heads), rotary), heads); // [B, H, T, D]
 		const newK = heads4d(applyRotary(byHead(this.k_proj.forward(x), kvHeads), rotary), kvHeads); // [B, K, T, D]
 		const newV = heads4d(byHead(this.v_proj.forward(x), kvHeads), kvHeads);
-		const [k, v] = pass.caches ? pass.caches[layer].append(newK, newV) : [newK, newV];
+		const [k, v] = pass.cached?.(layer, newK, newV) ?? [newK, newV];
 		const out = attention(q, k, v, pass.mask); // [B, H, T, D]
 		const rows = length === 1 ? out : transpose(out, [0, 2, 1, 3]);
 		return this.o_proj.forward(reshape(rows, [batch * length, heads * headDim]));

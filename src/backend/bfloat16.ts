@@ -82,7 +82,12 @@ export function gatherBfloat16(matrix: Tensor2D, ids: Tensor1D): Tensor2D {
 	return tidy(() => execute("GatherV2", attrs, [matrix, ids, scalar(0, "int32")])) as Tensor2D;
 }
 
+/** Checked here: an eager Cast takes its input's own type for the attribute's, and a graph would be refused later. */
 function cast(x: Tensor, from: number, to: number): Tensor {
+	if (isBfloat16(x) !== (from === BFLOAT16)) {
+		const [expected, got] = from === BFLOAT16 ? ["bfloat16", "float32"] : ["float32", "bfloat16"];
+		throw new TypeError(`bfloat16: expected a ${expected} tensor, got one in ${got}, of shape [${x.shape}]; leave the conversion out`);
+	}
 	return execute("Cast", [type("SrcT", from), type("DstT", to), flag("Truncate", false)], [x]);
 }
 

@@ -71,8 +71,8 @@ export async function initModel(dir: string, { seed = 0, ...options }: LoadModel
 
 export interface SaveModelOptions {
 	/**
-	 * How weights are stored; half types round. Default: as matrices are in memory, so bfloat16 of a model loaded in bfloat16 without
-	 * `trainable`, else float32.
+	 * How weights are stored; half types round. Default: each as it is in memory, so float32, but for the matrices of a model that was loaded in
+	 * bfloat16 without `trainable`.
 	 */
 	dtype?: "float32" | "bfloat16" | "float16";
 	/** Larger checkpoints are split. Default 5e9 bytes, as in transformers. */
@@ -103,8 +103,7 @@ async function assemble(
 		dtype,
 		frozen,
 		backendReason: `${selected.reason}; ${reason}`,
-		save: (to, { dtype = frozen ? "bfloat16" : "float32", ...options } = {}) =>
-			saveParameters(parameters, config, { from: dir, processorDir, to }, { dtype, ...options }),
+		save: (to, options) => saveParameters(parameters, config, { from: dir, processorDir, to }, options),
 	});
 }
 
@@ -218,22 +217,22 @@ async function saveParameters(
 	parameters: Map<string, Variable>,
 	config: Qwen2_5VLConfig,
 	{ from, processorDir, to }: { from: string; processorDir: string; to: string },
-	{ dtype, maxShardBytes }: SaveModelOptions & { dtype: keyof typeof HUB_DTYPE },
+	{ dtype, maxShardBytes }: SaveModelOptions = {},
 ): Promise<void> {
 	await mkdir(to, { recursive: true });
 	const raw = { ...config.raw };
 	delete raw.torch_dtype;
-	const entries = [...parameters].map(([name, parameter]) => ({
-		name,
-		shape: parameter.shape,
-		dtype: HUB_DTYPE[dtype],
-		data: async () => float32ToBytes(await readBack(parameter), HUB_DTYPE[dtype]),
-	}));
+	const dtypeOf = (parameter: Variable) => dtype ?? (isBfloat16(parameter) ? "bfloat16" : "float32");
+	const entries = [...parameters].map(([name, parameter]) => {
+		const stored = HUB_DTYPE[dtypeOf(parameter)];
+		return { name, shape: parameter.shape, dtype: stored, data: async () => float32ToBytes(await readBack(parameter), stored) };
+	});
+	const matrices = dtypeOf(parameters.get("model.embed_tokens.weight")!);
 	const generationConfig = await readTextFile(join(from, "generation_config.json"));
 	await saveProcessorFiles(processorDir, to);
 	if (generationConfig) await writeWhole(join(to, "generation_config.json"), async (f) => f.writeFile(generationConfig));
 	await writeCheckpoint(to, entries, { maxShardBytes });
-	await writeWhole(join(to, "config.json"), async (f) => f.writeFile(`${JSON.stringify({ ...raw, dtype }, null, 2)}\n`));
+	await writeWhole(join(to, "config.json"), async (f) => f.writeFile(`${JSON.stringify({ ...raw, dtype: matrices }, null, 2)}\n`));
 }
 
 async function readBack(parameter: Variable): Promise<Float32Array> {

@@ -10,7 +10,6 @@ import {
 	gather,
 	type Rank,
 	reshape,
-	type Tensor,
 	type Tensor1D,
 	type Tensor2D,
 	type Tensor3D,

@@ -41,6 +41,8 @@ export interface LoadModelOptions {
 	/** Fewest and most pixels of an image after resizing. Default: preprocessor_config.json. */
 	minPixels?: number;
 	maxPixels?: number;
+	/** Generate op by op instead of by compiled passes: slower, for debugging and comparison. Default false. */
+	eager?: boolean;
 }
 
 /**
@@ -86,7 +88,7 @@ export async function saveModel(model: Qwen2_5VLModel, dir: string, options: Sav
 
 async function assemble(
 	dir: string,
-	{ backend = "auto", dtype: request = "auto", trainable = false, processorDir = dir, minPixels, maxPixels }: LoadModelOptions,
+	{ backend = "auto", dtype: request = "auto", trainable = false, processorDir = dir, minPixels, maxPixels, eager }: LoadModelOptions,
 	weights: WeightSource,
 ): Promise<Qwen2_5VLModel> {
 	const config = await readConfig(join(dir, "config.json"));
@@ -103,6 +105,7 @@ async function assemble(
 		dtype,
 		frozen,
 		backendReason: `${selected.reason}; ${reason}`,
+		eager,
 		save: (to, options) => saveParameters(parameters, config, { from: dir, processorDir, to }, options),
 	});
 }

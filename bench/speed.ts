@@ -3,8 +3,8 @@
  * alternating, each job in a process of its own, so that its peak memory is its own.
  *
  *     npm run bench                                       this library alone
- *     npm run bench -- --peer bench/.venv/bin/python      and the Python peer
- *     (the peer: python3 -m venv bench/.venv && bench/.venv/bin/pip install torch torchvision transformers safetensors pillow scikit-image accelerate)
+ *     npm run bench -- --peer                             and the Python peer, of bench/.venv or of the python named
+ *     (the peer: python3 -m venv bench/.venv && bench/.venv/bin/pip install -r bench/peer/requirements.txt)
  *
  *     --configs small,medium                    64 M and 0.54 B parameters
  *     --dtypes float32,bfloat16,autocast        see speed/settings.ts; autocast is for training small only; int8 for sampling
@@ -32,7 +32,7 @@ import { parseArgs } from "node:util";
 import type { OurJob, OurResult } from "./speed/our-jobs.js";
 import { replaceTable, speedTable } from "./speed/readme-table.js";
 import { currentCommit, type Entry, loadAverage, readResults, writeResults } from "./speed/results-file.js";
-import { peerVersions, runOurFirstToken, runOurs, runPeer } from "./speed/run-job.js";
+import { peerVersions, runOurFirstToken, runOurs, runPeer, withPeerPath } from "./speed/run-job.js";
 import { type Measurements, mergeRounds } from "./speed/samples.js";
 import {
 	CONFIGS,
@@ -51,6 +51,7 @@ import { workloadFolder } from "./speed/workload.js";
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 const { values } = parseArgs({
+	args: withPeerPath(process.argv.slice(2)),
 	options: {
 		peer: { type: "string" },
 		configs: { type: "string", default: CONFIGS.join() },

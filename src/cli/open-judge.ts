@@ -13,10 +13,10 @@ export async function openJudge(
 	{ note, signal }: Session,
 	{ trainable = false }: { trainable?: boolean } = {},
 ): Promise<Qwen2_5VLModel> {
-	const { backend, bf16, min_pixels: minPixels, max_pixels: maxPixels } = options;
+	const { backend, bf16, min_pixels: minPixels, max_pixels: maxPixels, eager } = options;
 	signal.throwIfAborted();
 	const dtype = bf16 ? "bfloat16" : options.dtype;
-	const model = await loadModel(dir, { backend, dtype, trainable, minPixels, maxPixels });
-	note(`backend: ${model.backendReason}`);
+	const model = await loadModel(dir, { backend, dtype, trainable, minPixels, maxPixels, eager });
+	note(`backend: ${model.backendReason}; ${model.executionReason}`);
 	return model;
 }

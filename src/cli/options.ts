@@ -67,6 +67,7 @@ const modelFlags = {
 	bf16: flag(toggle().default(false), "the same as --dtype bfloat16"),
 	min_pixels: flag(whole().optional(), "least area of an image after resizing; default: the checkpoint's", "N"),
 	max_pixels: flag(whole().optional(), "most area of an image after resizing; default: the checkpoint's", "N"),
+	eager: flag(toggle().default(false), "run op by op, not as compiled graphs: slower, for comparison"),
 };
 
 const dataFlags = {

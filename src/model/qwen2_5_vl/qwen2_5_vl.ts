@@ -91,6 +91,16 @@ export class Qwen2_5VLModel implements TrainableModel {
 		this.passes = makePasses(this, parts.eager ?? false);
 	}
 
+	/** Whether generation runs as compiled graphs, and why. */
+	get executionReason(): string {
+		return this.passes.reason;
+	}
+
+	/** Compiled graphs of generation that are held now: one per size of batch and cache, and per size of prompt and image that came twice. */
+	get signatures(): number {
+		return this.passes.signatures;
+	}
+
 	/**
 	 * Logits of every position.
 	 * @returns [B, T, V]; the caller disposes it. Values at padding mean nothing.

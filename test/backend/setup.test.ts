@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
+import { loadImageOps } from "../../src/backend/image-ops.js";
 import { cacheFolder, runtimeFolder } from "../../src/backend/setup/cache-folder.js";
 import { findCompiler } from "../../src/backend/setup/compile-addon.js";
 import { imageOpsFile } from "../../src/backend/setup/compile-image-ops.js";
@@ -262,6 +263,14 @@ describe.skipIf(nativeMissing)(`with the real libraries${nativeMissing ? ` (skip
 		expect(existsSync(older)).toBe(true);
 		expect(results[0].addon).not.toBe(older);
 		expect(world.calls().filter((call) => call.includes("graph_functions.cc"))).toHaveLength(1);
+	});
+
+	it("the image addon is compiled even where TensorFlow can't be had", async () => {
+		using world = fakeWorld();
+		world.addTool("g++", copyingCompiler(...compiled()));
+		expect(loadImageOps(world.env)).toBeNull();
+		expect((await failure(setup({ device: "cpu", env: world.env }))).step).toBe("python");
+		expect(loadImageOps(world.env)).toHaveProperty("imageToPatches");
 	});
 
 	it("two processes at once: one compiles, the other waits, both succeed", async () => {

@@ -35,7 +35,7 @@ export function bicubicFilter(inSize: number, outSize: number): ResamplingFilter
 }
 
 function fixedPoint(weight: number): number {
-	return Math.trunc(weight * 2 ** PRECISION_BITS + (weight < 0 ? -0.5 : 0.5));
+	return Math.trunc(weight * (1 << PRECISION_BITS) + (weight < 0 ? -0.5 : 0.5));
 }
 
 /** The cubic convolution kernel with a = −0.5. */

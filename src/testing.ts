@@ -6,6 +6,7 @@
 import { stat } from "node:fs/promises";
 import { setImmediate } from "node:timers/promises";
 import {
+	type CollateOptions,
 	type ContentPart,
 	type EncodedConversation,
 	type EncodeOptions,
@@ -54,7 +55,7 @@ export function fakeModel({ answer, tokensPerImage = 4 }: FakeModelOptions): Gen
 		const lengths = replies.map((reply, i) => Math.min(reply.length, ends[i], maxNewTokens));
 		for (let step = 0; step < Math.max(0, ...lengths); step++) {
 			signal?.throwIfAborted();
-			onStep?.(lengths.filter((length) => length > step).length);
+			onStep?.(lengths.filter((length) => length > step).length, lengths.length);
 			if (step % STEPS_PER_TURN === STEPS_PER_TURN - 1) await setImmediate();
 		}
 		const tokens = replies.map((reply, i) => Int32Array.from(reply.slice(0, lengths[i])));
@@ -127,7 +128,7 @@ function fakeProcessor(
 		return encoded;
 	}
 
-	function collate(encoded: EncodedConversation[], { paddingSide = "left" }: Pick<EncodeOptions, "paddingSide"> = {}): ModelInputs {
+	function collate(encoded: EncodedConversation[], { paddingSide = "left" }: CollateOptions = {}): ModelInputs {
 		const rows = encoded.map((row) => conversations.get(row));
 		if (!rows.every((row) => row !== undefined)) throw new Error("fakeModel: expected conversations that its own processor encoded");
 		const inputs = padded(encoded, paddingSide);

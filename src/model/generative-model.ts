@@ -4,7 +4,7 @@
  *
  * Legend: B batch, T tokens, P patches, N images, C channels, t temporal patch, p patch side, V vocabulary.
  */
-import type { Tensor2D, Tensor3D, Variable } from "../backend/tf.js";
+import type { Tensor2D, Tensor3D, TensorContainerObject, Variable } from "../backend/tf.js";
 
 /** A piece of a message. `image` is a file path, or the bytes of an encoded image. */
 export type ContentPart = { type: "text"; text: string } | { type: "image"; image: string | Buffer };
@@ -47,14 +47,19 @@ export interface EncodeOptions {
 	addGenerationPrompt?: boolean;
 	/** Which side is padded: `left` to generate (the default), `right` to train. */
 	paddingSide?: "left" | "right";
+	/** Rows are padded to a multiple of so many tokens. Default 1. */
+	padToMultipleOf?: number;
 }
+
+/** What `collate` takes. */
+export type CollateOptions = Pick<EncodeOptions, "paddingSide" | "padToMultipleOf">;
 
 /** Text and images to token ids and pixel values, and back. */
 export interface Processor {
 	/** Tokenizes one conversation and preprocesses its images. @throws ImageError for an image that can't be read. */
 	encodeConversation(conversation: Message[], options?: Pick<EncodeOptions, "addGenerationPrompt">): Promise<EncodedConversation>;
 	/** Pads conversations into one batch. */
-	collate(encoded: EncodedConversation[], options?: Pick<EncodeOptions, "paddingSide">): ModelInputs;
+	collate(encoded: EncodedConversation[], options?: CollateOptions): ModelInputs;
 	/** `encodeConversation` for each, then `collate`. */
 	encode(conversations: Message[][], options?: EncodeOptions): Promise<ModelInputs>;
 	/** Token ids to text, special tokens left out. */
@@ -85,8 +90,33 @@ export interface GenerateOptions {
 	eosTokenIds?: readonly number[];
 	/** Stops between two decode steps; `generate` then throws the signal's reason. */
 	signal?: AbortSignal;
-	/** Called after every decode step with the number of rows still running. */
-	onStep?: (running: number) => void;
+	/** Called after every decode step with the number of rows still running, of `rows` that were computed. */
+	onStep?: (running: number, rows: number) => void;
+}
+
+/** One prompt and how often to continue it. */
+export interface GenerationRequest {
+	encoded: EncodedConversation;
+	/** One seed per sample (uint32); see GenerateOptions. */
+	seeds: readonly number[];
+}
+
+export interface GenerateStreamOptions extends Omit<GenerateOptions, "promptOfRow" | "seeds"> {
+	/** Rows generated together. Default 32. */
+	batchSize?: number;
+}
+
+/** One finished row. */
+export interface GeneratedSample {
+	/** Number of its request, in the order in which they came, from 0. */
+	request: number;
+	/** Number among the request's samples. */
+	sample: number;
+	/** The generated ids: the end token included where there was one, no padding. */
+	tokens: Int32Array;
+	/** Decoded without special tokens. */
+	text: string;
+	finishReason: FinishReason;
 }
 
 /** `stop`: an end token; `length`: `maxNewTokens` reached. */
@@ -104,6 +134,15 @@ export interface GenerateResult {
 export interface GenerativeModel extends AsyncDisposable {
 	readonly processor: Processor;
 	generate(inputs: ModelInputs, options?: GenerateOptions): Promise<GenerateResult>;
+	/**
+	 * Continuous batching: a row that ends makes room for the next request's at once. Rows come as they end, in any order; a request is asked for
+	 * when there will be room. A model without it is asked batch by batch (`generateInBatches`).
+	 * @throws what `requests` throws, after the rows that were running then; the signal's reason
+	 */
+	generateStream?(
+		requests: Iterable<GenerationRequest> | AsyncIterable<GenerationRequest>,
+		options?: GenerateStreamOptions,
+	): AsyncGenerator<GeneratedSample>;
 }
 
 export interface ForwardOptions {
@@ -111,12 +150,20 @@ export interface ForwardOptions {
 	gradientCheckpointing?: boolean;
 }
 
+/**
+ * A batch on the device: plain records of tensors and numbers, so that a compiled function can take it. What is in it is the model's own
+ * business. Its tensors are the caller's to dispose.
+ */
+export type PreparedInputs = TensorContainerObject;
+
 /** What training needs beside: parameters, a forward pass under the gradient tape, and a way to save. */
 export interface TrainableModel extends GenerativeModel {
 	/** Trainable parameters by checkpoint key (the hub's spelling), in a fixed order. */
 	namedParameters(): Map<string, Variable>;
-	/** Final hidden states [B, T, C], differentiable; synchronous, to be called inside a tidy. */
-	hiddenStates(inputs: ModelInputs, options?: ForwardOptions): Tensor3D;
+	/** Puts a batch on the device. */
+	prepare(inputs: ModelInputs): PreparedInputs;
+	/** Final hidden states [B, T, C] of a prepared batch, differentiable; synchronous, to be called inside a tidy. */
+	hiddenStates(prepared: PreparedInputs, options?: ForwardOptions): Tensor3D;
 	/** Hidden states [N, C] to logits [N, V], differentiable. */
 	lmHead(hiddenStates: Tensor2D): Tensor2D;
 	/** Writes a Hugging Face checkpoint folder: weights, configs, tokenizer, processor. */

@@ -9,10 +9,10 @@
 import { add, concat, customGrad, type GradSaveFunc, mul, split, type Tensor, type Tensor3D, tensor3d } from "../backend/tf.js";
 
 /** cos and signed sin, each [N, 1, D]; the first half of `signedSin` is negated. */
-export interface RotaryTables {
+export type RotaryTables = {
 	cos: Tensor3D;
 	signedSin: Tensor3D;
-}
+};
 
 /** θ^(−2j/dim) for j < dim/2, in float32. */
 export function inverseFrequencies(dim: number, theta: number): Float32Array {

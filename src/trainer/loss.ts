@@ -30,8 +30,8 @@ import {
 	type Variable,
 	variableGrads,
 } from "../backend/tf.js";
-import type { ForwardOptions, TrainableModel } from "../model/generative-model.js";
-import { selectRows } from "../nn/select-rows.js";
+import type { ForwardOptions, PreparedInputs, TrainableModel } from "../model/generative-model.js";
+import { type RowSelection, rowSelection, selectRows } from "../nn/select-rows.js";
 import type { TrainingBatch } from "./collate.js";
 import { type FlatGradients, flattenBucket, type ParameterBucket } from "./parameter-buckets.js";
 
@@ -71,11 +71,16 @@ function targetIndices(targets: Int32Array): Tensor2D {
 }
 
 /** @returns the summed negative log-likelihood of the batch's labelled tokens; differentiable, to be called inside a tidy. */
-function batchNll(model: TrainableModel, batch: TrainingBatch, options: ForwardOptions): Scalar {
-	const hidden = model.hiddenStates(batch.inputs, options); // [B, T, C]
-	const channels = hidden.shape[2];
-	const flat = reshape(hidden, [-1, channels]) as Tensor2D; // [B·T, C]
-	return sumCrossEntropy(model.lmHead(selectRows(flat, batch.positions)), batch.targets);
+function batchNll(
+	model: TrainableModel,
+	prepared: PreparedInputs,
+	labelled: RowSelection,
+	targets: Int32Array,
+	options: ForwardOptions,
+): Scalar {
+	const hidden = model.hiddenStates(prepared, options); // [B, T, C]
+	const flat = reshape(hidden, [-1, hidden.shape[2]]) as Tensor2D; // [B·T, C]
+	return sumCrossEntropy(model.lmHead(selectRows(flat, labelled)), targets);
 }
 
 /** A micro-batch's share of the loss and of its gradients; both the caller's to dispose. */
@@ -94,7 +99,12 @@ export function lossAndGradients(
 ): LossAndGradients {
 	const variables: Variable[] = buckets.flatMap((bucket) => bucket.variables);
 	return tidy(() => {
-		const { value: loss, grads } = variableGrads(() => mul(batchNll(model, batch, options), 1 / labelTokens) as Scalar, variables);
+		// Before the tape: what is made on it is gone when its forward pass is over, and checkpointing reads them again in the backward pass.
+		const prepared = model.prepare(batch.inputs);
+		const [b, t] = batch.inputs.inputIds.shape;
+		const labelled = rowSelection(batch.positions, b * t);
+		const share = () => mul(batchNll(model, prepared, labelled, batch.targets, options), 1 / labelTokens) as Scalar;
+		const { value: loss, grads } = variableGrads(share, variables);
 		const gradients = buckets.map((bucket) => {
 			const own = bucket.variables.map((variable): Tensor | undefined => grads[variable.name]);
 			return own.some((gradient) => gradient) ? flattenBucket(bucket, own) : undefined;

@@ -16,6 +16,7 @@ import {
 	tanh,
 	tensor1d,
 	tensor2d,
+	tidy,
 	type Variable,
 	variable,
 } from "../../src/backend/tf.js";
@@ -83,6 +84,8 @@ const processor: Processor = {
 const noise = (n: number, seed: number) =>
 	Float32Array.from({ length: n }, (_, i) => (Math.abs(Math.sin(seed * 7919 + i * 12.9898)) % 1) - 0.5);
 
+type PreparedBatch = { batch: number; length: number; hot: Tensor2D; isImage?: Tensor2D; pixels?: Tensor2D };
+
 export class BigramModel implements TrainableModel {
 	readonly processor = processor;
 	/** Forward passes so far. */
@@ -108,19 +111,21 @@ export class BigramModel implements TrainableModel {
 		return this.parameters;
 	}
 
-	hiddenStates({ inputIds, pixelValues }: ModelInputs): Tensor3D {
-		this.passes++;
+	prepare({ inputIds, pixelValues }: ModelInputs): PreparedBatch {
 		const [batch, length] = inputIds.shape;
-		const hot = oneHot(tensor1d(inputIds.data, "int32"), VOCAB).toFloat() as Tensor2D;
+		const hot = tidy(() => oneHot(tensor1d(inputIds.data, "int32"), VOCAB).toFloat() as Tensor2D);
+		if (!pixelValues) return { batch, length, hot };
+		const isImage = tensor2d(
+			Float32Array.from(inputIds.data, (id) => (id === IMAGE_TOKEN ? 1 : 0)),
+			[batch * length, 1],
+		);
+		return { batch, length, hot, isImage, pixels: tensor2d(pixelValues.data.subarray(0, 4), [1, 4]) }; // all images are alike
+	}
+
+	hiddenStates({ batch, length, hot, isImage, pixels }: PreparedBatch): Tensor3D {
+		this.passes++;
 		let x = mul(tanh(matMul(hot, this.weight("model.embed.weight"))), this.weight("model.norm.weight"));
-		if (pixelValues) {
-			const isImage = tensor2d(
-				Float32Array.from(inputIds.data, (id) => (id === IMAGE_TOKEN ? 1 : 0)),
-				[batch * length, 1],
-			);
-			const pixels = tensor2d(pixelValues.data.subarray(0, 4), [1, 4]); // all images are alike
-			x = add(x, matMul(isImage, matMul(pixels, this.weight("visual.weight"))));
-		}
+		if (isImage && pixels) x = add(x, matMul(isImage, matMul(pixels, this.weight("visual.weight"))));
 		if (this.passes === this.poisonPass) x = mul(x, Number.NaN);
 		return reshape(x, [batch, length, HIDDEN]);
 	}

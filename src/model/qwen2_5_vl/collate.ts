@@ -2,7 +2,7 @@
  * Encoded conversations to one padded batch. Images keep row order: row 0's first image first.
  * Legend: B batch, T tokens, P patches, N images.
  */
-import type { EncodedConversation, EncodeOptions, Matrix, ModelInputs } from "../generative-model.js";
+import type { CollateOptions, EncodedConversation, Matrix, ModelInputs } from "../generative-model.js";
 
 /**
  * @example collating rows [7, 8] and [9] on the left with pad 0: inputIds [[7, 8], [0, 9]], attentionMask [[1, 1], [0, 1]]
@@ -12,11 +12,12 @@ import type { EncodedConversation, EncodeOptions, Matrix, ModelInputs } from "..
 export function collate(
 	encoded: EncodedConversation[],
 	padTokenId: number,
-	{ paddingSide = "left" }: Pick<EncodeOptions, "paddingSide"> = {},
+	{ paddingSide = "left", padToMultipleOf = 1 }: CollateOptions = {},
 ): ModelInputs {
 	if (encoded.length === 0) throw new RangeError("collate: no conversations; expected at least one");
 	const rows = encoded.length;
-	const columns = Math.max(...encoded.map(({ inputIds }) => inputIds.length));
+	const longest = Math.max(...encoded.map(({ inputIds }) => inputIds.length));
+	const columns = Math.ceil(longest / padToMultipleOf) * padToMultipleOf;
 	const inputIds = new Int32Array(rows * columns).fill(padTokenId);
 	const attentionMask = new Int32Array(rows * columns);
 	for (const [row, { inputIds: ids }] of encoded.entries()) {
@@ -28,11 +29,14 @@ export function collate(
 		inputIds: { data: inputIds, shape: [rows, columns] },
 		attentionMask: { data: attentionMask, shape: [rows, columns] },
 	};
-	const images = encoded.flatMap((conversation) => conversation.images);
-	if (images.length === 0) return inputs;
+	return { ...inputs, ...joinImages(encoded.flatMap((conversation) => conversation.images)) };
+}
+
+/** The images' patches in one matrix, and their grids; nothing of no images. */
+export function joinImages(images: EncodedConversation["images"]): Pick<ModelInputs, "pixelValues" | "imageGridThw"> {
+	if (images.length === 0) return {};
 	const grids = Int32Array.from(images.flatMap(({ gridThw }) => gridThw));
 	return {
-		...inputs,
 		pixelValues: concatenate(images.map(({ pixelValues }) => pixelValues)),
 		imageGridThw: { data: grids, shape: [images.length, 3] },
 	};

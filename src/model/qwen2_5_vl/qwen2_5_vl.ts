@@ -12,24 +12,36 @@ import {
 	type Rank,
 	reshape,
 	type Tensor,
+	type Tensor1D,
 	type Tensor2D,
 	type Tensor3D,
+	type Tensor4D,
 	tensor1d,
-	tensor4d,
 	tidy,
 	type Variable,
 } from "../../backend/tf.js";
-import { MASKED } from "../../nn/attention.js";
-import type { KvCache } from "../../nn/kv-cache.js";
 import { ParameterScope } from "../../nn/parameter-scope.js";
-import { inverseFrequencies, type RotaryTables, rotaryTables } from "../../nn/rotary.js";
+import { inverseFrequencies, type RotaryTables } from "../../nn/rotary.js";
 import { selectRows } from "../../nn/select-rows.js";
-import type { ForwardOptions, GenerateOptions, GenerateResult, ModelInputs, Processor, TrainableModel } from "../generative-model.js";
+import type {
+	ForwardOptions,
+	GeneratedSample,
+	GenerateOptions,
+	GenerateResult,
+	GenerateStreamOptions,
+	GenerationRequest,
+	ModelInputs,
+	Processor,
+	TrainableModel,
+} from "../generative-model.js";
 import type { Qwen2_5VLConfig } from "./config.js";
-import { generate } from "./generate.js";
+import { checkSampling, generate } from "./generate.js";
+import { generateStream } from "./generate-stream.js";
 import { type DecoderPass, LanguageModel } from "./language.js";
 import type { SaveModelOptions } from "./load.js";
-import { type MropePositions, mropeAngles, mropePositions } from "./mrope.js";
+import type { MropePositions } from "./mrope.js";
+import { makePasses, type Passes } from "./passes.js";
+import { gridsOf, type PreparedBatch, type PreparedTokens, positionsOf, prepareTokens, rotaryAt } from "./prepare.js";
 import { VisionTower } from "./vision.js";
 
 /** What the model needs beside its configuration; `loadModel` puts it together. */
@@ -41,6 +53,8 @@ export interface Qwen2_5VLParts {
 	eosTokenIds: readonly number[];
 	/** One line on the backend that was taken and why. */
 	backendReason: string;
+	/** Run generation op by op instead of as graphs. Default false. */
+	eager?: boolean;
 	/** Writes the checkpoint folder. */
 	save: (dir: string, options?: SaveModelOptions) => Promise<void>;
 }
@@ -53,6 +67,7 @@ export class Qwen2_5VLModel implements TrainableModel {
 	readonly visual: VisionTower;
 	readonly language: LanguageModel;
 	private readonly frequencies: Float32Array;
+	private readonly passes: Passes;
 
 	constructor(
 		readonly config: Qwen2_5VLConfig,
@@ -65,6 +80,7 @@ export class Qwen2_5VLModel implements TrainableModel {
 		this.visual = new VisionTower(root.scope("visual"), config.vision);
 		this.language = new LanguageModel(root.scope("model"), config.text);
 		this.frequencies = inverseFrequencies(config.text.headDim, config.text.ropeTheta);
+		this.passes = makePasses(this, parts.eager ?? false);
 	}
 
 	/**
@@ -74,27 +90,49 @@ export class Qwen2_5VLModel implements TrainableModel {
 	async forward(inputs: ModelInputs): Promise<Tensor3D> {
 		const [batch, length] = inputs.inputIds.shape;
 		return tidy(() => {
-			const rows: Tensor2D = reshape(this.hiddenStates(inputs), [batch * length, this.config.text.hiddenSize]);
+			const rows: Tensor2D = reshape(this.hiddenStates(this.prepare(inputs)), [batch * length, this.config.text.hiddenSize]);
 			return reshape<Rank.R3>(this.lmHead(rows), [batch, length, this.config.text.vocabSize]);
 		});
 	}
 
 	/** @throws the signal's reason when it is aborted */
 	generate(inputs: ModelInputs, options: GenerateOptions = {}): Promise<GenerateResult> {
-		return generate(this, inputs, options);
+		return generate(this, this.passes, inputs, options);
+	}
+
+	/** @throws RangeError for options out of range; see GenerativeModel */
+	generateStream(
+		requests: Iterable<GenerationRequest> | AsyncIterable<GenerationRequest>,
+		options: GenerateStreamOptions = {},
+	): AsyncGenerator<GeneratedSample> {
+		checkSampling(options);
+		return generateStream(this, this.passes, requests, options);
 	}
 
 	namedParameters(): Map<string, Variable> {
 		return this.parts.parameters;
 	}
 
+	/** Puts a batch and its images on the device, for `hiddenStates`. */
+	prepare(inputs: ModelInputs): PreparedBatch {
+		const tokens = this.prepareTokens(inputs, this.positions(inputs));
+		if (!inputs.pixelValues) return tokens;
+		return { ...tokens, vision: this.visual.prepare(inputs.pixelValues, gridsOf(inputs.imageGridThw)) };
+	}
+
+	/** Puts a batch without its images on the device. */
+	prepareTokens(inputs: ModelInputs, positions: MropePositions): PreparedTokens {
+		return prepareTokens(inputs, positions, this.config, this.frequencies);
+	}
+
 	/**
 	 * Final hidden states [B, T, C], differentiable; call it inside a tidy.
 	 * @param options.onLayer sees the hidden states [B·T, C] after each decoder layer
 	 */
-	hiddenStates(inputs: ModelInputs, options: ForwardOptions & Pick<DecoderPass, "onLayer"> = {}): Tensor3D {
-		const [batch, length] = inputs.inputIds.shape;
-		const states = this.decode(inputs, this.positions(inputs), options);
+	hiddenStates(prepared: PreparedBatch, options: ForwardOptions & Pick<DecoderPass, "onLayer"> = {}): Tensor3D {
+		const { batch, length, vision } = prepared;
+		const features = vision && this.visual.forward(vision, options);
+		const states = this.decode(prepared, features, options);
 		return reshape(this.language.finalNorm(states), [batch, length, this.config.text.hiddenSize]);
 	}
 
@@ -105,78 +143,56 @@ export class Qwen2_5VLModel implements TrainableModel {
 	}
 
 	/**
-	 * Reads a left-padded prompt into the caches.
+	 * Reads left-padded prompts.
+	 * @param features [M, O] of their images, from the vision tower
+	 * @param collect takes each layer's keys and values over
 	 * @returns logits [B, V] after the last token
 	 */
-	prefill(inputs: ModelInputs, positions: MropePositions, caches: readonly KvCache[]): Tensor2D {
-		const [batch, length] = inputs.inputIds.shape;
+	prefill(prompts: PreparedTokens, features: Tensor2D | undefined, collect: DecoderPass["collect"]): Tensor2D {
+		const { batch, length } = prompts;
 		const last = Int32Array.from({ length: batch }, (_, b) => (b + 1) * length - 1);
-		const states = gather(this.decode(inputs, positions, { caches }), tensor1d(last, "int32"));
+		const states = gather(this.decode(prompts, features, { collect }), tensor1d(last, "int32"));
 		return this.lmHead(this.language.finalNorm(states));
 	}
 
 	/**
 	 * One more token per row.
-	 * @param tokens [B] the rows' newest tokens
-	 * @param tokenPositions [B] their positions, the same on all three axes
-	 * @param cachedMask [B, S] 1 on tokens, the new one included
+	 * @param ids [B] the rows' newest tokens
+	 * @param rotary at their positions, [B, 1, D]
+	 * @param mask [B, 1, 1, S] 0 where a row may look, MASKED elsewhere
+	 * @param cached puts each layer's new keys and values to the old ones, and returns all
 	 * @returns logits [B, V]
 	 */
-	decodeStep(tokens: Int32Array, tokenPositions: Int32Array, cachedMask: Int32Array, caches: readonly KvCache[]): Tensor2D {
-		const batch = tokens.length;
-		const positions = new Int32Array(3 * batch);
-		for (let axis = 0; axis < 3; axis++) positions.set(tokenPositions, axis * batch);
-		const padded = cachedMask.includes(0);
-		const mask = padded
-			? tensor4d(
-					Float32Array.from(cachedMask, (m) => (m ? 0 : MASKED)),
-					[batch, 1, 1, cachedMask.length / batch],
-				)
-			: undefined;
-		const pass = { batch, length: 1, rotary: this.rotary(positions), mask, caches };
-		return this.lmHead(this.language.finalNorm(this.language.forward(this.language.embed(tensor1d(tokens, "int32")), pass)));
+	decodeStep(ids: Tensor1D, rotary: RotaryTables, mask: Tensor4D | undefined, cached: DecoderPass["cached"]): Tensor2D {
+		const pass = { batch: ids.shape[0], length: 1, rotary, mask, cached };
+		return this.lmHead(this.language.finalNorm(this.language.forward(this.language.embed(ids), pass)));
 	}
 
 	/** M-RoPE positions [3, B, T] and deltas [B] of a batch. */
-	positions({ inputIds, attentionMask, imageGridThw }: ModelInputs): MropePositions {
-		return mropePositions(inputIds.data, attentionMask.data, inputIds.shape, {
-			imageTokenId: this.config.imageTokenId,
-			videoTokenId: this.config.videoTokenId,
-			spatialMergeSize: this.config.vision.spatialMergeSize,
-			tokensPerSecond: this.config.vision.tokensPerSecond,
-			imageGridThw: gridsOf(imageGridThw),
-		});
+	positions(inputs: ModelInputs): MropePositions {
+		return positionsOf(inputs, this.config);
 	}
 
-	/** Text embeddings [N, C] with the vision tower's features at the image tokens. */
-	embed(inputs: ModelInputs, options: ForwardOptions = {}): Tensor2D {
-		const ids = inputs.inputIds.data;
-		const text = this.language.embed(tensor1d(ids, "int32"));
-		if (!inputs.pixelValues) return text;
-		const features = this.visual.forward(inputs.pixelValues, gridsOf(inputs.imageGridThw), options); // [M, C]
-		let image = ids.length;
-		const index = ids.map((id, n) => (id === this.config.imageTokenId ? image++ : n));
-		if (image - ids.length !== features.shape[0]) {
-			throw new Error(`the batch has ${image - ids.length} image tokens, but its images give ${features.shape[0]}`);
-		}
-		return selectRows(concat([text, features], 0), index);
+	/** Rotary tables of one new token per row, at `positions` [B] on all three axes. */
+	rotaryOf(positions: Int32Array): RotaryTables {
+		const axes = new Int32Array(3 * positions.length);
+		for (let axis = 0; axis < 3; axis++) axes.set(positions, axis * positions.length);
+		return rotaryAt(axes, this.config, this.frequencies);
+	}
+
+	/** Text embeddings [N, C] with the vision tower's features [M, C] at the image tokens. */
+	embed({ ids, merge }: PreparedTokens, features?: Tensor2D): Tensor2D {
+		const text = this.language.embed(ids);
+		return features && merge ? selectRows(concat([text, features], 0), merge) : text;
 	}
 
 	private decode(
-		inputs: ModelInputs,
-		{ positionIds }: MropePositions,
-		options: Pick<DecoderPass, "caches" | "gradientCheckpointing" | "onLayer">,
+		prepared: PreparedTokens,
+		features: Tensor2D | undefined,
+		options: Pick<DecoderPass, "collect" | "gradientCheckpointing" | "onLayer">,
 	): Tensor2D {
-		const [batch, length] = inputs.inputIds.shape;
-		const mask = causalMask(inputs.attentionMask.data, batch, length);
-		const embeddings = this.embed(inputs, { gradientCheckpointing: options.gradientCheckpointing });
-		return this.language.forward(embeddings, { batch, length, rotary: this.rotary(positionIds), mask, ...options });
-	}
-
-	/** @param positionIds [3, N] */
-	private rotary(positionIds: Int32Array): RotaryTables {
-		const angles = mropeAngles(positionIds, this.frequencies, this.config.text.mropeSection);
-		return rotaryTables(angles, this.config.text.headDim / 2);
+		const { batch, length, rotary, mask } = prepared;
+		return this.language.forward(this.embed(prepared, features), { batch, length, rotary, mask, ...options });
 	}
 
 	/** Writes a Hugging Face checkpoint folder. */
@@ -185,27 +201,7 @@ export class Qwen2_5VLModel implements TrainableModel {
 	}
 
 	async [Symbol.asyncDispose](): Promise<void> {
+		this.passes.dispose();
 		dispose([...this.parts.parameters.values()]);
 	}
-}
-
-function gridsOf(imageGridThw: ModelInputs["imageGridThw"]): number[][] {
-	if (!imageGridThw) return [];
-	const { data, shape } = imageGridThw;
-	return Array.from({ length: shape[0] }, (_, i) => Array.from(data.subarray(3 * i, 3 * i + 3)));
-}
-
-/** 0 where a token may look, MASKED at later tokens and padding: [B, 1, T, T], or [1, 1, T, T] where no padding precedes a token. */
-function causalMask(attentionMask: Int32Array, batch: number, length: number): Tensor {
-	const leftPadded = attentionMask.some((m, i) => m === 1 && i % length > 0 && attentionMask[i - 1] === 0);
-	const rows = leftPadded ? batch : 1;
-	const mask = new Float32Array(rows * length * length);
-	for (let b = 0; b < rows; b++) {
-		for (let t = 0; t < length; t++) {
-			const row = (b * length + t) * length;
-			mask.fill(MASKED, row + t + 1, row + length);
-			if (leftPadded) for (let s = 0; s <= t; s++) if (!attentionMask[b * length + s]) mask[row + s] = MASKED;
-		}
-	}
-	return tensor4d(mask, [rows, 1, length, length]);
 }

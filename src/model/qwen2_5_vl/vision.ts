@@ -17,8 +17,8 @@ import type { ParameterScope } from "../../nn/parameter-scope.js";
 import { RmsNorm } from "../../nn/rms-norm.js";
 import { applyRotary, inverseFrequencies, type RotaryTables, rotaryTables } from "../../nn/rotary.js";
 import { type Segments, segmentAttention, segmentsFrom } from "../../nn/segment-attention.js";
-import { invertIndex, selectRows } from "../../nn/select-rows.js";
-import type { Matrix } from "../generative-model.js";
+import { invertIndex, type RowSelection, rowSelection, selectRows } from "../../nn/select-rows.js";
+import type { ForwardOptions, Matrix } from "../generative-model.js";
 import type { VisionConfig } from "./config.js";
 import { frameSeqlens, patchPositions, reorderUnits, windowIndex } from "./window-index.js";
 
@@ -89,6 +89,24 @@ class PatchMerger {
 	}
 }
 
+/** Images on the device as the tower reads them, in window order; the tensors are the caller's to dispose. */
+export type VisionInputs = {
+	/** [P, C·t·p·p] */
+	patches: Tensor2D;
+	/** [P, 1, D] */
+	rotary: RotaryTables;
+	windows: Segments;
+	frames: Segments;
+	/** Merged units back to raster order. */
+	restore: RowSelection;
+};
+
+/** What a pass takes beside. */
+export interface VisionPass extends ForwardOptions {
+	/** Sees the hidden states [P, C] after each block, in window order (for tests and probes). */
+	onBlock?: (block: number, x: Tensor2D) => void;
+}
+
 export class VisionTower {
 	private readonly patchEmbed: Linear;
 	private readonly blocks: VisionBlock[];
@@ -104,39 +122,39 @@ export class VisionTower {
 	}
 
 	/**
+	 * Puts images on the device. They are reordered here, on the host: the tower runs in window order from its first op to the merger.
 	 * @param pixelValues [P, C·t·p·p], images one after another
 	 * @param grids [t, h, w] of each image, in patches
-	 * @param options.gradientCheckpointing compute blocks again in the backward pass instead of keeping their intermediates
-	 * @param options.onBlock sees the hidden states [P, C] after each block, in window order (for tests and probes)
-	 * @returns [M, O] merged features in raster order, images one after another
+	 * @throws where the grids and the patches differ in number
 	 */
-	forward(
-		pixelValues: Matrix<Float32Array>,
-		grids: readonly (readonly number[])[],
-		{ gradientCheckpointing, onBlock }: { gradientCheckpointing?: boolean; onBlock?: (block: number, x: Tensor2D) => void } = {},
-	): Tensor2D {
-		const { spatialMergeSize, fullattBlockIndexes } = this.config;
+	prepare(pixelValues: Matrix<Float32Array>, grids: readonly (readonly number[])[]): VisionInputs {
+		const { spatialMergeSize } = this.config;
 		const unit = spatialMergeSize ** 2;
 		const [patches, width] = pixelValues.shape;
 		const expected = grids.reduce((n, [t, h, w]) => n + t * h * w, 0);
 		if (patches !== expected) throw new Error(`pixelValues has ${patches} rows, but imageGridThw describes ${expected} patches`);
-
 		const order = windowIndex(grids, this.config);
-		// Reordered on the host, before the first op: the tower runs in window order from its first op to the merger.
-		const ordered = reorderUnits(pixelValues.data, order.windowIndex, unit * width);
-		let x = this.patchEmbed.forward(tensor2d(ordered, [patches, width])); // [P, C]
-		const rotary = this.rotary(reorderUnits(patchPositions(grids, spatialMergeSize), order.windowIndex, unit * 2));
-		const windows = segmentsFrom(order.cuWindowSeqlens);
-		const frames = segmentsFrom(frameSeqlens(grids));
+		return {
+			patches: tensor2d(reorderUnits(pixelValues.data, order.windowIndex, unit * width), [patches, width]),
+			rotary: this.rotary(reorderUnits(patchPositions(grids, spatialMergeSize), order.windowIndex, unit * 2)),
+			windows: segmentsFrom(order.cuWindowSeqlens),
+			frames: segmentsFrom(frameSeqlens(grids)),
+			restore: rowSelection(invertIndex(order.windowIndex, patches / unit), patches / unit),
+		};
+	}
+
+	/** @returns [M, O] merged features in raster order, images one after another */
+	forward(inputs: VisionInputs, { gradientCheckpointing, onBlock }: VisionPass = {}): Tensor2D {
+		const { fullattBlockIndexes, spatialMergeSize } = this.config;
+		let x = this.patchEmbed.forward(inputs.patches); // [P, C]
+		const { cos, signedSin } = inputs.rotary;
 		this.blocks.forEach((block, i) => {
-			const segments = fullattBlockIndexes.includes(i) ? frames : windows;
+			const segments = fullattBlockIndexes.includes(i) ? inputs.frames : inputs.windows;
 			const run = (x: Tensor2D, [cos, signedSin]: Tensor[]) => block.forward(x, { cos, signedSin } as RotaryTables, segments);
-			const context = [rotary.cos, rotary.signedSin];
-			x = gradientCheckpointing ? gradientCheckpoint(run, x, context, block.parameters) : run(x, context);
+			x = gradientCheckpointing ? gradientCheckpoint(run, x, [cos, signedSin], block.parameters) : run(x, [cos, signedSin]);
 			onBlock?.(i, x);
 		});
-		const inverse = invertIndex(order.windowIndex, patches / unit);
-		return selectRows(this.merger.forward(x, unit), inverse);
+		return selectRows(this.merger.forward(x, spatialMergeSize ** 2), inputs.restore);
 	}
 
 	/** Half of the frequencies turn by the row, half by the column. @param positions [P, 2] */

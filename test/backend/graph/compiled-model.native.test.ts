@@ -33,7 +33,7 @@ describe.skipIf(nativeMissing)("the golden model, captured", () => {
 	afterAll(() => model?.[Symbol.asyncDispose]());
 
 	const logits = () => {
-		const hidden = model.hiddenStates(inputs);
+		const hidden = model.hiddenStates(model.prepare(inputs));
 		return model.lmHead(tf.reshape(hidden, [-1, hidden.shape[2]]));
 	};
 	/** Every token's next one, padding too: all parameters get a gradient. */

@@ -23,7 +23,7 @@ describe.skipIf(nativeMissing)("the golden model, captured, on oneDNN", () => {
 
 	it("gives the same tokens", () => {
 		const logits = () => {
-			const hidden = model.hiddenStates(inputs);
+			const hidden = model.hiddenStates(model.prepare(inputs));
 			return model.lmHead(tf.reshape(hidden, [-1, hidden.shape[2]]));
 		};
 		const captured = compile(logits);

@@ -186,6 +186,7 @@ struct Work {
   size_t height, width;
   Filter vertical, horizontal;
   bool verticalFirst;
+  bool releasePixels;
   Patches patches;
   std::string error;
 
@@ -297,6 +298,7 @@ std::string Read(napi_env env, napi_value job, Work& work) {
   work.width = fields.Size("width");
   work.layout = fields.Number("layout");
   work.verticalFirst = fields.Flag("verticalFirst");
+  work.releasePixels = fields.Flag("releasePixels");
   work.patches.side = fields.Size("patchSize");
   work.patches.temporal = fields.Size("temporalPatchSize");
   work.patches.merge = fields.Size("mergeSize");
@@ -323,9 +325,19 @@ void Execute(napi_env, void* data) {
   }
 }
 
+/// Gives the decoded image's memory back now and not at some collection; megabytes of it would hurry the collector instead.
+void ReleasePixels(napi_env env, napi_ref reference) {
+  napi_value job, pixels, buffer;
+  if (napi_get_reference_value(env, reference, &job) == napi_ok && napi_get_named_property(env, job, "pixels", &pixels) == napi_ok &&
+      napi_get_typedarray_info(env, pixels, nullptr, nullptr, nullptr, &buffer, nullptr) == napi_ok) {
+    napi_detach_arraybuffer(env, buffer);
+  }
+}
+
 void Complete(napi_env env, napi_status, void* data) {
   Work* work = static_cast<Work*>(data);
   napi_value value;
+  if (work->releasePixels) ReleasePixels(env, work->job);
   if (work->error.empty()) {
     napi_get_undefined(env, &value);
     napi_resolve_deferred(env, work->deferred, value);

@@ -23,6 +23,8 @@ export interface ResamplingFilter {
 export interface PatchJob {
 	/** Rows top to bottom, channels interleaved: 3 bytes per pixel for rgb, else 4. */
 	pixels: Uint8Array;
+	/** Whether the memory of `pixels`, its whole ArrayBuffer, is given back (detached) when the call has ended. */
+	releasePixels: boolean;
 	layout: (typeof PIXEL_LAYOUT)[keyof typeof PIXEL_LAYOUT];
 	height: number;
 	width: number;

@@ -71,10 +71,19 @@ describe.skipIf(!addon)(`the image addon${missing}`, () => {
 		for (const { pixelValues } of results) expect(bytes(pixelValues.data).equals(bytes(results[0].pixelValues.data))).toBe(true);
 	});
 
+	it("gives the pixels' memory back only where it is told to", async () => {
+		const image = noise(56, 84, "rgb", 1);
+		const kept = await imageToPatches(image, [56, 84], settings, addon);
+		expect(image.data.byteLength).toBe(56 * 84 * 3);
+		const released = await imageToPatches(image, [56, 84], settings, addon, { releasePixels: true });
+		expect(image.data.byteLength).toBe(0);
+		expect(bytes(released.pixelValues.data).equals(bytes(kept.pixelValues.data))).toBe(true);
+	});
+
 	it("refuses a job whose parts don't belong together, instead of reading beyond them", () => {
 		const job: PatchJob = {
 			...{ pixels: new Uint8Array(60 * 28 * 3), layout: PIXEL_LAYOUT.rgb, height: 60, width: 28 },
-			...{ vertical: bicubicFilter(60, 28), horizontal: null, verticalFirst: true, values: byteValues(settings) },
+			...{ vertical: bicubicFilter(60, 28), horizontal: null, verticalFirst: true, values: byteValues(settings), releasePixels: false },
 			...{ patchSize: 14, temporalPatchSize: 2, mergeSize: 2, patches: new Float32Array(4 * 1176) },
 		};
 		const call = (wrong: object) => () => (addon as ImageOps).imageToPatches({ ...job, ...wrong });

@@ -102,7 +102,7 @@ export class ImageProcessor {
 		return this.inTurn(async () => {
 			const decoded = await decodeImage(image);
 			try {
-				return await this.fromPixels(decoded);
+				return await this.fromPixels(decoded, { releasePixels: true });
 			} catch (cause) {
 				if (!(cause instanceof RangeError)) throw cause;
 				throw new ImageError(typeof image === "string" ? image : `image of ${image.byteLength} bytes`, cause.message, { cause });
@@ -111,10 +111,10 @@ export class ImageProcessor {
 	}
 
 	/** As `preprocess`, from pixels that are decoded already. @throws RangeError for an aspect ratio above 200. */
-	async fromPixels(image: DecodedImage): Promise<ImagePatches> {
+	async fromPixels(image: DecodedImage, options?: { releasePixels?: boolean }): Promise<ImagePatches> {
 		const { patchSize, mergeSize, minPixels, maxPixels } = this.settings;
 		const size = smartResize(image.height, image.width, { factor: patchSize * mergeSize, minPixels, maxPixels });
-		return imageToPatches(image, size, this.settings, this.addon);
+		return imageToPatches(image, size, this.settings, this.addon, options);
 	}
 
 	/** How many placeholder tokens an image of this grid fills. */

@@ -11,6 +11,7 @@ import { isVerticalFirst, resizeBicubic } from "./resize-bicubic.js";
 /**
  * @param size height and width to scale to, multiples of mergeSize · patchSize
  * @param addon null: in JavaScript
+ * @param releasePixels whether the image's memory may be given back at the end: nobody else uses it
  * @throws RangeError for another size.
  */
 export async function imageToPatches(
@@ -18,11 +19,13 @@ export async function imageToPatches(
 	[height, width]: readonly [number, number],
 	options: PatchifyOptions,
 	addon: ImageOps | null,
+	{ releasePixels = false }: { releasePixels?: boolean } = {},
 ): Promise<ImagePatches> {
 	if (!addon) return pixelsToPatches(await resizeBicubic(toRgb(image), height, width), options);
 	const patches = emptyPatches(height, width, options);
 	await addon.imageToPatches({
 		pixels: image.data,
+		releasePixels,
 		layout: PIXEL_LAYOUT[image.layout],
 		height: image.height,
 		width: image.width,

@@ -21,8 +21,9 @@
  * generate: prompts of two images, 300 tokens; decode steps of 1, 8 and 8 × 4 rows. Ours are timed through `generate`, sampling and read-back included; the
  * peer's on bare forward passes. pipeline: 8 rollouts of each of 16 records (4 with medium) at temperature 1, images read from their files. Ours end by the end tokens of the
  * checkpoint (one in 64 of the vocabulary) or at 64 tokens; a stopping criterion ends the peer's rows at the very same lengths, so both generate the same number
- * of tokens per row. The peer's calls hold one record or four, whichever is faster. train: 4 rows of 500 tokens, 150 of them labelled; train_gc: with
- * gradient checkpointing. first_token: from process start, imports and loading included.
+ * of tokens per row. The peer's calls hold one record or four, whichever is faster. train: 4 rows of 500 tokens, 150 of them labelled (ours computes logits for these
+ * only, the peer for all); train_gc: with gradient checkpointing. first_token: from process start, imports and loading included; ours is the built package. The first
+ * steps or passes, in which graphs are captured, are not counted; the pipeline's first pass is in the results as `cold_s`.
  */
 import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";

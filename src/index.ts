@@ -10,6 +10,8 @@ export { BACKENDS, type BackendName, type BackendRequest, type SelectedBackend, 
 export { SetupError, type SetupStep } from "./backend/setup/setup-error.js";
 export type { SetupProgress } from "./backend/setup/setup-progress.js";
 export { type SetupOptions, type SetupResult, setup } from "./backend/setup.js";
+// Checkpoints
+export { type CheckpointDigest, checkpointDigest } from "./checkpoint/checkpoint-digest.js";
 // Data set
 export { keyOf } from "./dataset/key-of.js";
 export { type LoadDatasetOptions, loadDataset, type OrderPolicy } from "./dataset/load-dataset.js";
@@ -53,8 +55,15 @@ export { accuracyReward, formatReward, type Reward } from "./reward/rewards.js";
 export { type SelectedRollouts, type SelectionStats, type SelectPerRecordOptions, selectPerRecord } from "./reward/select-per-record.js";
 export { formatProportion, type Proportion, proportion } from "./reward/wilson-interval.js";
 // Sampling
-export { type GenerateCotOptions, generateCoT } from "./sampler/generate-cot.js";
+export { cotConfiguration, type GenerateCotOptions, generateCoT } from "./sampler/generate-cot.js";
+export { type Journal, type JournalState, type OpenJournalOptions, openJournal } from "./sampler/journal.js";
+export type { JournalConfiguration } from "./sampler/journal-configuration.js";
+export { JournalError } from "./sampler/journal-error.js";
+export { rolloutKey } from "./sampler/journal-key.js";
+export type { JournalEntry, JournalHeader, StoredRollout } from "./sampler/journal-line.js";
+export { compactJournal, type MergeReport, mergeJournals } from "./sampler/merge-journals.js";
 export { DEFAULT_COT_PROMPT, DEFAULT_NO_COT_PROMPT, fillTemplate, judgeMessages, readPromptTemplate } from "./sampler/prompt.js";
+export { type ReadJournal, readJournal } from "./sampler/read-journal.js";
 export type { Rollout } from "./sampler/rollout.js";
 export type { SamplingProgress } from "./sampler/sampling-progress.js";
 export { rolloutSeed } from "./sampler/seed.js";

@@ -40,7 +40,10 @@ const TABLE: Record<string, Row> = {
 		types: ["dataset"],
 		packages: ["node:fs", "sharp", "@huggingface/tokenizers", "@huggingface/jinja", "zod", "lru-cache", "pure-rand"],
 	},
-	sampler: { imports: ["dataset", "backend", SEAM], packages: ["node:fs"] },
+	sampler: {
+		imports: ["dataset", "backend", "checkpoint/write-whole.ts", SEAM],
+		packages: ["node:fs", "zod", "crc-32", "proper-lockfile"], // the journal's
+	},
 	reward: { imports: ["files"], types: ["dataset", "sampler"], packages: ["zod"] },
 	trainer: {
 		imports: ["backend", "nn", "checkpoint", "files", SEAM],

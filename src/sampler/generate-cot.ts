@@ -3,15 +3,20 @@
  *
  * Rows are drawn as there is room for them (`generateStream`), across records, while the next records' images are decoded. None of this shows in the
  * results: a rollout's random stream comes from its own seed (`rolloutSeed`), and rollouts are put back in order before they are yielded.
+ * With a journal, what is in it is not drawn again; see RolloutLedger.
  */
 import type { PreferenceRecord } from "../dataset/preference-record.js";
-import type { GeneratedSample, GenerateStreamOptions, GenerationRequest, GenerativeModel } from "../model/generative-model.js";
-import { type EncodedRecord, encodeRecords } from "./encode-records.js";
+import type { GenerateStreamOptions, GenerativeModel } from "../model/generative-model.js";
+import { encodeRecords } from "./encode-records.js";
 import { generateInBatches } from "./generate-in-batches.js";
+import type { Journal } from "./journal.js";
+import { differencesOf, type JournalConfiguration } from "./journal-configuration.js";
+import { JournalError } from "./journal-error.js";
+import { keyMaker } from "./journal-key.js";
 import { checkTemplate, DEFAULT_COT_PROMPT, DEFAULT_NO_COT_PROMPT } from "./prompt.js";
 import type { Rollout } from "./rollout.js";
-import { type ProgressCounter, progressCounter, type SamplingProgress } from "./sampling-progress.js";
-import { rolloutSeed } from "./seed.js";
+import { type LedgerOptions, RolloutLedger } from "./rollout-ledger.js";
+import { progressCounter, type SamplingProgress } from "./sampling-progress.js";
 
 export interface GenerateCotOptions {
 	/** Rows generated together. Default 32. */
@@ -38,18 +43,27 @@ export interface GenerateCotOptions {
 	promptTemplate?: string;
 	/** Stops between two decode steps; the iteration then throws the signal's reason. */
 	signal?: AbortSignal;
+	/** Ends early and whole: once aborted no more samples are begun, those under way are finished, and the iteration ends. */
+	drain?: AbortSignal;
+	/**
+	 * Rollouts that are in it are not drawn; new ones are in it, on the disk, before they are yielded. Opened by the caller with
+	 * `cotConfiguration` of these options. Rollouts with errors are not in it: they are tried again.
+	 */
+	journal?: Journal;
 	/** Called after every rollout and every decode step. */
 	onProgress?: (progress: SamplingProgress) => void;
 }
 
 /**
- * @throws RangeError at once for options out of range. While iterating: what `records` throws; the signal's reason; an Error that
+ * @throws RangeError at once for options out of range, JournalError for a journal of others. While iterating: what `records` throws; the signal's reason; an Error that
  *   names the first rollout under way if the model fails. A record that can't be encoded throws nothing: its rollouts have finishReason `error`.
  */
 export function generateCoT(
 	records: Iterable<PreferenceRecord> | AsyncIterable<PreferenceRecord>,
 	model: GenerativeModel,
-	{
+	options: GenerateCotOptions = {},
+): AsyncGenerator<Rollout> {
+	const {
 		batchSize = 32,
 		maxNewTokens = 2048,
 		samplesPerRecord = 1,
@@ -62,23 +76,50 @@ export function generateCoT(
 		useCot = true,
 		promptTemplate = useCot ? DEFAULT_COT_PROMPT : DEFAULT_NO_COT_PROMPT,
 		signal,
+		drain,
+		journal,
 		onProgress,
-	}: GenerateCotOptions = {},
-): AsyncGenerator<Rollout> {
+	} = options;
 	checkOptions({ batchSize, maxNewTokens, samplesPerRecord, temperature, topP, topK, minP, repetitionPenalty, seed });
 	checkTemplate(promptTemplate);
+	if (journal) checkJournal(journal, options);
 	const sampling: GenerateStreamOptions = { batchSize, maxNewTokens, temperature, topP, topK, minP, repetitionPenalty, signal };
 	const total = Array.isArray(records) ? records.length * samplesPerRecord : undefined;
 	const progress = progressCounter(total, onProgress);
-	return sampleRecords(records, model, { template: promptTemplate, samplesPerRecord, sampling, seed, progress });
+	return sampleRecords(records, model, { template: promptTemplate, samplesPerRecord, batchSize, sampling, seed, progress, journal, drain });
 }
 
-interface SamplingRun {
+/** The options that texts do not depend on. */
+type Indifferent = "batchSize" | "samplesPerRecord" | "signal" | "drain" | "onProgress" | "journal" | "useCot" | "promptTemplate";
+
+/**
+ * The configuration of a journal for `generateCoT` with these options: every option that texts depend on, defaults filled in.
+ * @param judge what the model and the processor are; `checkpointDigest` says it of a folder
+ */
+export function cotConfiguration(
+	judge: Pick<JournalConfiguration, "model" | "processor">,
+	{ useCot = true, promptTemplate = useCot ? DEFAULT_COT_PROMPT : DEFAULT_NO_COT_PROMPT, ...options }: GenerateCotOptions = {},
+): JournalConfiguration {
+	const { batchSize, samplesPerRecord, signal, drain, onProgress, journal, ...sampling } = options;
+	const given: Record<keyof Omit<GenerateCotOptions, Indifferent>, number | undefined> = {
+		...{ maxNewTokens: sampling.maxNewTokens ?? 2048, temperature: sampling.temperature ?? 1, seed: sampling.seed ?? 0 },
+		...{ topP: sampling.topP, topK: sampling.topK, minP: sampling.minP, repetitionPenalty: sampling.repetitionPenalty },
+	};
+	const set = Object.entries(given).filter((pair): pair is [string, number] => pair[1] !== undefined);
+	return { model: judge.model, processor: judge.processor, promptTemplate, sampling: Object.fromEntries(set) };
+}
+
+/** @throws JournalError `mismatch` where the journal was opened for other options than these */
+function checkJournal({ file, header: { configuration } }: Journal, options: GenerateCotOptions): void {
+	const differences = differencesOf(configuration, cotConfiguration(configuration, options));
+	if (differences.length === 0) return;
+	const wayOut = "open it with cotConfiguration of the options that generateCoT is given";
+	throw new JournalError("mismatch", `${file}: is of another configuration:\n  ${differences.join("\n  ")}\n${wayOut}`, { differences });
+}
+
+interface SamplingRun extends LedgerOptions {
 	template: string;
-	samplesPerRecord: number;
 	sampling: GenerateStreamOptions;
-	seed: number;
-	progress: ProgressCounter;
 }
 
 async function* sampleRecords(
@@ -86,106 +127,39 @@ async function* sampleRecords(
 	model: GenerativeModel,
 	run: SamplingRun,
 ): AsyncGenerator<Rollout> {
+	const { template, journal, samplesPerRecord } = run;
 	const stop = new AbortController();
-	const encoded = encodeRecords(records, model.processor, { template: run.template, stop: stop.signal });
-	const ledger = new Ledger(run);
+	const keys = journal && keyMaker(journal.digest);
+	const keysOf = keys && ((record: PreferenceRecord) => keys(record, samplesPerRecord));
+	const encoded = encodeRecords(records, model.processor, {
+		template,
+		stop: stop.signal,
+		keysOf,
+		isStored: (key) => journal?.has(key) === true,
+	});
+	const ledger = new RolloutLedger(encoded, run);
 	const options = { ...run.sampling, onStep: run.progress.step };
-	const requests = ledger.requests(encoded);
 	try {
-		const samples = model.generateStream ? model.generateStream(requests, options) : generateInBatches(model, requests, options);
-		for await (const sample of samples) {
-			ledger.enter(sample);
+		while (!ledger.ended) {
+			const requests = ledger.requests();
+			const samples = model.generateStream ? model.generateStream(requests, options) : generateInBatches(model, requests, options);
+			for await (const sample of samples) {
+				await ledger.enter(sample);
+				yield* ledger.takeReady();
+			}
+			await ledger.settle();
+			ledger.endPass();
 			yield* ledger.takeReady();
 		}
-		yield* ledger.takeReady();
 	} catch (error) {
+		await ledger.settle();
 		yield* ledger.takeReady();
 		if (run.sampling.signal?.aborted || error === ledger.sourceFailure) throw error;
 		throw ledger.modelError(error);
 	} finally {
 		stop.abort();
-	}
-}
-
-/** A record whose rollouts are not all out. */
-interface Entry extends Omit<EncodedRecord, "encoded"> {
-	seeds: number[];
-	rollouts: (Rollout | undefined)[];
-	/** Rollouts that are out. */
-	yielded: number;
-}
-
-/** Which rollouts are under way, and in which order they must come out. */
-class Ledger {
-	/** What the records, or their reading, threw. */
-	sourceFailure: unknown;
-	private readonly entries: Entry[] = [];
-	private readonly byRequest = new Map<number, Entry>();
-
-	constructor(private readonly run: SamplingRun) {}
-
-	/** The records that can be asked; those that can't are entered as failed. */
-	async *requests(records: AsyncIterable<EncodedRecord>): AsyncGenerator<GenerationRequest> {
-		let request = 0;
-		try {
-			for await (const { record, promptText, encoded } of records) {
-				const seeds = this.seedsOf(record);
-				const entry: Entry = { record, promptText, seeds, rollouts: new Array(seeds.length).fill(undefined), yielded: 0 };
-				this.entries.push(entry);
-				if ("kind" in encoded) this.fail(entry, encoded);
-				else {
-					this.byRequest.set(request++, entry);
-					yield { encoded, seeds };
-				}
-			}
-		} catch (error) {
-			this.sourceFailure = error;
-			throw error;
-		}
-	}
-
-	enter({ request, sample, tokens, text, finishReason }: GeneratedSample): void {
-		const entry = this.byRequest.get(request) as Entry;
-		const { record, promptText, seeds } = entry;
-		const outcome = { completion: text, numTokens: tokens.length, finishReason };
-		entry.rollouts[sample] = { record, sampleIndex: sample, seed: seeds[sample], promptText, ...outcome };
-		if (entry.rollouts.every((rollout) => rollout)) this.byRequest.delete(request);
-		this.run.progress.finish(1, 0, tokens.length);
-	}
-
-	/** The next rollouts in order, up to one that is under way. */
-	*takeReady(): Generator<Rollout> {
-		for (let entry = this.entries[0]; entry; entry = this.entries[0]) {
-			for (let next = entry.rollouts[entry.yielded]; next; next = entry.rollouts[entry.yielded]) {
-				entry.yielded++;
-				yield next;
-			}
-			if (entry.yielded < entry.rollouts.length) return;
-			this.entries.shift();
-		}
-	}
-
-	/** A model that fails is the run's failure: the next rollouts would fare no better. */
-	modelError(cause: unknown): Error {
-		const under = this.entries.reduce((sum, { rollouts }) => sum + rollouts.filter((rollout) => !rollout).length, 0);
-		const first = this.entries.find(({ rollouts }) => rollouts.some((rollout) => !rollout))?.record;
-		const rows = first ? `, the first of record ${first.source.row} of ${first.source.file} (${first.key})` : "";
-		const reason = cause instanceof Error ? cause.message : String(cause);
-		return new Error(`generation failed with ${under} rollouts under way${rows}: ${reason}; if memory ran out, take a smaller batchSize`, {
-			cause,
-		});
-	}
-
-	private fail(entry: Entry, error: NonNullable<Rollout["error"]>): void {
-		const { record, promptText, seeds } = entry;
-		entry.rollouts = seeds.map((seed, sampleIndex) => {
-			return { record, sampleIndex, seed, promptText, completion: "", numTokens: 0, finishReason: "error", error };
-		});
-		this.run.progress.finish(seeds.length, seeds.length, 0);
-	}
-
-	private seedsOf({ key, order }: PreferenceRecord): number[] {
-		return Array.from({ length: this.run.samplesPerRecord }, (_, sample) => rolloutSeed(this.run.seed, key, order, sample));
+		await encoded.return(undefined);
+		await ledger.settle();
 	}
 }
 

@@ -26,7 +26,7 @@ type Owner = z.output<typeof owner>;
  * @throws JournalError `locked` or `unwritable`
  */
 export async function lockJournal(file: string, onLost: (error: Error) => void): Promise<() => Promise<void>> {
-	const guard = await attempt(file, () => lockfile.lock(file, { ...GUARD, lockfilePath: `${file}.lock-guard` }));
+	const guard = await attempt(file, () => lockfile.lock(`${file}.lock-guard`, { ...GUARD, lockfilePath: `${file}.lock-guard` }));
 	try {
 		await removeLeftBehind(file);
 		const options = { lockfilePath: `${file}.lock`, stale: STALE_MS, realpath: false, onCompromised: onLost };

@@ -26,11 +26,6 @@ export class JournalWriter {
 		return new JournalWriter(await open(file, "a"), end);
 	}
 
-	/** Lines that are not on the disk yet. */
-	get pending(): number {
-		return this.waiting.length;
-	}
-
 	/** @returns the line's offset, when it is on the disk. */
 	append(bytes: Buffer): Promise<number> {
 		if (this.failure !== undefined) return Promise.reject(this.failure);
@@ -43,11 +38,6 @@ export class JournalWriter {
 	/** Makes every later append fail with `error`. */
 	fail(error: unknown): void {
 		this.failure ??= error;
-	}
-
-	/** Returns when nothing is under way; never rejects, since each append has its own answer. */
-	async settled(): Promise<void> {
-		await this.flushing;
 	}
 
 	async close(): Promise<void> {

@@ -94,11 +94,6 @@ export class Journal implements AsyncDisposable {
 		return this.parts.index.offsetOf(key) !== undefined;
 	}
 
-	/** Rollouts that were appended and are not on the disk yet. */
-	get pending(): number {
-		return this.parts.writer.pending;
-	}
-
 	/**
 	 * Writes a rollout; a key that is there already is left as it is.
 	 * @returns when it is on the disk
@@ -119,11 +114,6 @@ export class Journal implements AsyncDisposable {
 		const wrong = typeof entry === "string" ? entry : entry.key === key ? undefined : `expected key ${key}, got ${entry.key}`;
 		if (typeof entry !== "string" && wrong === undefined) return entry;
 		throw new JournalError("damaged", `${this.file}: the line at byte ${offset}: ${wrong}; was it changed meanwhile?`);
-	}
-
-	/** Returns when nothing that was appended is still under way; whether it was written is each append's own answer. */
-	async settled(): Promise<void> {
-		await this.parts.writer.settled();
 	}
 
 	/** Rollouts in the file's order, those on the disk when each is asked for; a key once. */

@@ -21,9 +21,16 @@ export async function writeWhole(file: string, write: (handle: FileHandle) => Pr
 		await rename(temporary, file);
 	} catch (error) {
 		await rm(temporary, { force: true });
-		throw error;
+		throw diskFailure(file, error) ?? error;
 	}
 	await syncFolder(dirname(file));
+}
+
+/** Node's errors of a write don't say which file it was; those of `write`'s own sources are others and pass as they are. */
+function diskFailure(file: string, error: unknown): Error | undefined {
+	const { code = "", path, message } = error as NodeJS.ErrnoException;
+	if (path !== undefined || !["ENOSPC", "EDQUOT", "EFBIG", "EIO"].includes(code)) return undefined;
+	return new Error(`${file}: can't be written: ${message}`, { cause: error });
 }
 
 /** Makes the rename itself durable. Windows can't flush a folder and needs no such thing. */

@@ -16,6 +16,8 @@ export interface CommandDefinition<T extends z.ZodObject> {
 	/** An example for `--help`. */
 	example: string;
 	action: (options: z.output<T>) => Promise<void>;
+	/** Names of the schema's values that are given as arguments, not as flags; the last may be a list. */
+	positional?: readonly string[];
 	/** Reads the config file that is the command's one argument, where it takes one. */
 	readConfig?: (file: string, known: readonly string[]) => Promise<ConfigValues>;
 }
@@ -26,20 +28,24 @@ export function defineCommand<T extends z.ZodObject>({
 	schema,
 	example,
 	action,
+	positional = [],
 	readConfig,
 }: CommandDefinition<T>): Command {
 	const command = new Command(name).description(summary).allowExcessArguments(false).helpOption("-h, --help", "this text");
 	const names = Object.keys(schema.shape);
-	for (const flagName of names) declareFlag(command, flagName, schema.shape[flagName] as z.ZodType);
+	for (const flagName of names.filter((name) => !positional.includes(name)))
+		declareFlag(command, flagName, schema.shape[flagName] as z.ZodType);
 	for (const refused of refusedFlags(names)) declareRefused(command, refused);
 	command.option("--verbose", "print the stack of an error");
 	command.addHelpText("after", `\nExample:\n  ${example}`);
 	if (readConfig) command.argument("[config]", "YAML or JSON file; its keys are the flags' names, flags go before it");
+	for (const argument of positional) declareArgument(command, argument, schema.shape[argument] as z.ZodType);
 	return command.action(async (...parameters: unknown[]) => {
 		const file = readConfig && typeof parameters[0] === "string" ? parameters[0] : undefined;
 		const config = file === undefined ? undefined : await readConfig?.(file, names);
 		const given = Object.entries(command.opts<Record<string, unknown>>()).filter(([key]) => names.includes(key));
-		await action(parseOptions(schema, Object.fromEntries(given), config));
+		const arguments_ = positional.map((argument, i) => [argument, parameters[i]]);
+		await action(parseOptions(schema, Object.fromEntries([...given, ...arguments_]), config));
 	});
 }
 
@@ -55,6 +61,11 @@ function declareFlag(command: Command, name: string, schema: z.ZodType): void {
 		command.addOption(option);
 	}
 	if (value === undefined && parsed.data === true) command.addOption(new Option(`--no-${name}`).hideHelp());
+}
+
+function declareArgument(command: Command, name: string, schema: z.ZodType): void {
+	const { help, many } = flagInfo(schema);
+	command.argument(`<${name}${many === "repeat" ? "..." : ""}>`, help);
 }
 
 function describeDefault(value: unknown): string {

@@ -1,6 +1,7 @@
 /**
  * Ctrl-C, as an AbortSignal. The first one asks the stage to stop at its next step and to close its files; the second one ends the
- * process at once. SIGTERM does the same.
+ * process at once. A stage may first be asked to finish what is under way; then the second stops it and the third ends the process. SIGTERM does
+ * the same.
  */
 import { constants } from "node:os";
 
@@ -21,17 +22,43 @@ export class Interrupted extends Error {
 	}
 }
 
-/** @param note tells the user that the first signal was heard. */
-export function stopOnSignals(note: (line: string) => void): AbortSignal {
+export interface Stops {
+	/** Aborted by Ctrl-C: stop at the next step. */
+	signal: AbortSignal;
+	/**
+	 * While `work` runs, the first Ctrl-C aborts only `drain`: begin nothing more, finish what is under way. `signal` is aborted by the next one, or when
+	 * `work` is done.
+	 */
+	finishing<T>(work: (drain: AbortSignal) => Promise<T>): Promise<T>;
+}
+
+/** @param note tells the user that a signal was heard. */
+export function stopOnSignals(note: (line: string) => void): Stops {
 	const controller = new AbortController();
+	let draining: AbortController | undefined;
 	for (const name of ["SIGINT", "SIGTERM"] as const) {
 		process.on(name, () => {
 			if (controller.signal.aborted) process.exit(128 + constants.signals[name]);
+			if (draining && !draining.signal.aborted) {
+				note("finishing the judgements under way; once more stops after the current step");
+				draining.abort(new Interrupted(name, "stopped"));
+				return;
+			}
 			note("stopping after the current step; once more stops at once");
 			controller.abort(new Interrupted(name, "stopped"));
 		});
 	}
-	return controller.signal;
+	async function finishing<T>(work: (drain: AbortSignal) => Promise<T>): Promise<T> {
+		const own = new AbortController();
+		draining = own;
+		try {
+			return await work(own.signal);
+		} finally {
+			draining = undefined;
+			if (own.signal.aborted && !controller.signal.aborted) controller.abort(own.signal.reason);
+		}
+	}
+	return { signal: controller.signal, finishing };
 }
 
 /** The reason of an aborted signal, with what is done and what remains. */

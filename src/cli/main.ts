@@ -3,11 +3,14 @@
 import { inspect } from "node:util";
 import { Command, CommanderError } from "commander";
 import packageJson from "../../package.json" with { type: "json" };
+import { compactCommand } from "./compact.js";
 import { convertCommand } from "./convert.js";
 import { doctorCommand } from "./doctor.js";
 import { evaluateCommand } from "./evaluate.js";
 import { EXIT_CODES_HELP, exitCodeOf } from "./exit-codes.js";
+import { inspectCommand } from "./inspect.js";
 import { Interrupted } from "./interrupt.js";
+import { mergeCommand } from "./merge.js";
 import { normaliseFlags } from "./normalise-flags.js";
 import { ALIASES } from "./options.js";
 import { runCommand } from "./run.js";
@@ -17,9 +20,10 @@ import { setupCommand } from "./setup.js";
 import { trainCommand } from "./train.js";
 
 const session = openSession();
-const commands = [runCommand, sampleCommand, convertCommand, trainCommand, evaluateCommand, setupCommand, doctorCommand].map((command) =>
-	command(session),
-);
+const commands = [
+	...[runCommand, sampleCommand, convertCommand, trainCommand, evaluateCommand],
+	...[inspectCommand, compactCommand, mergeCommand, setupCommand, doctorCommand],
+].map((command) => command(session));
 const program = new Command("tfjs-rft")
 	.description(packageJson.description)
 	.version(packageJson.version)

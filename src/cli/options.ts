@@ -105,6 +105,15 @@ const samplingFlags = {
 	max_per_order: flag(whole().optional(), "judgements kept per pair and shown order; default: all", "N"),
 };
 
+const journalFlags = {
+	journal: flag(
+		text().optional(),
+		"every finished judgement; the same command goes on from it; default: journal.jsonl with the output",
+		"FILE",
+	),
+	force_new: flag(toggle().default(false), "begin a new journal; one that is there keeps its content under another name"),
+};
+
 const trainingFlags = {
 	train_batch_size: flag(whole().default(8), "conversations per step", "N"),
 	micro_train_batch_size: flag(whole().default(1), "conversations per forward pass: memory against speed", "N"),
@@ -158,6 +167,7 @@ export const sampleOptions = z
 		...samplingFlags,
 		seed,
 		...modelFlags,
+		...journalFlags,
 		overwrite,
 	})
 	.refine(oneDtype, ONE_DTYPE)
@@ -228,6 +238,7 @@ export const runOptions = z
 		...heldOutFlags,
 		seed,
 		...modelFlags,
+		...journalFlags,
 		overwrite,
 	})
 	.refine(oneDtype, ONE_DTYPE)
@@ -239,6 +250,17 @@ export const runOptions = z
 		error: "expected --image_root with it: the folder to be relative to",
 	});
 
+const journalPath = flag(text(), "journal.jsonl, as `sample` and `run` write it", "JOURNAL");
+
+export const inspectOptions = z.strictObject({ journal: journalPath, json: flag(toggle().default(false), "print JSON") });
+
+export const compactOptions = z.strictObject({ journal: journalPath });
+
+export const mergeOptions = z.strictObject({
+	output: flag(text(), "the journal to write", "OUT"),
+	journals: flag(z.array(text()), "journals of one configuration", "IN", "repeat"),
+});
+
 export const setupOptions = z.strictObject({
 	device: flag(choice("auto", "cpu", "cuda").default("auto"), "auto: cuda where there is an NVIDIA driver", "NAME"),
 	wheel: flag(text().optional(), "a TensorFlow wheel on this machine, instead of a download", "FILE"),
@@ -247,6 +269,8 @@ export const setupOptions = z.strictObject({
 export const doctorOptions = z.strictObject({ json: flag(toggle().default(false), "print JSON") });
 
 export type SampleOptions = z.output<typeof sampleOptions>;
+/** What `sample` and `run` share: how judgements are drawn, and where they are kept. */
+export type DrawOptions = Omit<SampleOptions, "output_path">;
 export type ConvertOptions = z.output<typeof convertOptions>;
 export type TrainOptions = z.output<typeof trainOptions>;
 export type RunOptions = z.output<typeof runOptions>;

@@ -22,6 +22,11 @@ export function sampleFiles(outputPath: string): SampleFiles {
 	};
 }
 
+/** Where all rollouts are kept while and after they are drawn, unless `--journal` names another place. */
+export function journalFile(outputPath: string): string {
+	return join(dirname(sampleFiles(outputPath).filtered), "journal.jsonl");
+}
+
 export function runFiles(folder: string) {
 	return {
 		...sampleFiles(join(folder, "filtered_samples.json")),

@@ -1,4 +1,5 @@
 /** `run`: sample, convert, train, and evaluation before and after where held-out pairs are given; everything into one folder. */
+import { existsSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { type Evaluation, type GenerativeModel, writeText } from "../index.js";
@@ -8,11 +9,12 @@ import { evaluationTable, scoreHeldOut } from "./held-out.js";
 import { Interrupted, interruptedWith } from "./interrupt.js";
 import { openJudge } from "./open-judge.js";
 import { type RunOptions, runOptions } from "./options.js";
-import { claimOutputs, clearOutputs, runFiles } from "./outputs.js";
+import { claimOutputs, clearOutputs, journalFile, runFiles } from "./outputs.js";
 import { chooseQuestion } from "./question.js";
 import { readConfig } from "./read-config.js";
 import { dataFiles, surveyHeldOut, surveyRecords } from "./records.js";
 import { describeSample, sampleJudgements } from "./sample.js";
+import { openSampleJournal } from "./sample-journal.js";
 import type { Session } from "./session.js";
 import { fineTune } from "./train.js";
 
@@ -31,10 +33,14 @@ export const runCommand = (session: Session) =>
 			const { checkpoint, logs, ...single } = files;
 			const earlier = [...Object.values(single), evaluationFile(logs)];
 			const inputs = [options.model_path, ...dataFiles([...options.data_path, ...(options.eval_data_path ?? [])])];
-			await claimOutputs(Object.values(files), inputs, options.overwrite);
+			const journalAt = options.journal ?? journalFile(options.output_path);
+			await claimOutputs([journalAt], inputs, true);
+			// A run that was stopped while it sampled goes on: what it has written until then may be written again.
+			const kept = existsSync(journalAt) ? [files.conversations, checkpoint] : Object.values(files);
+			await claimOutputs(kept, inputs, options.overwrite);
 			const remaining = ["evaluate before", "sample", "convert", "train", "evaluate after"];
 			try {
-				await improve(options, files, remaining, () => clearOutputs({ files: earlier, checkpoint, logs }), session);
+				await improve(options, files, journalAt, remaining, () => clearOutputs({ files: earlier, checkpoint, logs }), session);
 			} catch (error) {
 				if (!(error instanceof Interrupted)) throw error;
 				const undone = remaining.filter((stage) => options.eval_data_path !== undefined || !stage.startsWith("evaluate"));
@@ -50,6 +56,7 @@ export const runCommand = (session: Session) =>
 async function improve(
 	options: RunOptions,
 	files: Files,
+	journalAt: string,
 	remaining: string[],
 	clear: () => Promise<void>,
 	session: Session,
@@ -67,11 +74,12 @@ async function improve(
 
 	{
 		await using judge = await openJudge(options.model_path, options, session);
+		await using journal = await openSampleJournal(journalAt, judge, question, options, session);
 		await clear();
 		await mkdir(files.logs, { recursive: true });
 		await writeText(join(files.logs, "options.json"), `${JSON.stringify(options, null, 2)}\n`);
 		await score("before", judge);
-		const sampled = await sampleJudgements(judge, records, files, question, options, session);
+		const sampled = await sampleJudgements(judge, records, files, question, journal, options, session);
 		remaining.shift();
 		session.print(describeSample(sampled));
 		if (sampled.selection.kept === 0) {

@@ -3,7 +3,7 @@
  * remarks go to stderr, as a bar with the time left on a terminal and as a line now and then elsewhere.
  */
 import { MultiBar } from "cli-progress";
-import { stopOnSignals } from "./interrupt.js";
+import { type Stops, stopOnSignals } from "./interrupt.js";
 
 /** A stage under way. */
 export interface Stage {
@@ -12,9 +12,7 @@ export interface Stage {
 	end(): void;
 }
 
-export interface Session {
-	/** Aborted by Ctrl-C. */
-	signal: AbortSignal;
+export interface Session extends Stops {
 	/** A result, to stdout. */
 	print(text: string): void;
 	/** A remark, to stderr. */
@@ -56,7 +54,7 @@ export function openSession(out: NodeJS.WriteStream = process.stdout, err: NodeJ
 	// A bar changes the terminal's settings; a process that ends at once must put them back.
 	process.once("exit", () => bars?.stop());
 	return {
-		signal: stopOnSignals(note),
+		...stopOnSignals(note),
 		print: (text) => void out.write(`${text}\n`),
 		note,
 		stage: (name, total = 0) => (err.isTTY ? barStage(name, total) : lineStage(name, total, note)),

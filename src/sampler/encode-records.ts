@@ -52,12 +52,22 @@ async function encodeRecord(
 	const question = fillTemplate(template, record.prompt);
 	const promptText = judgePromptText(question);
 	try {
-		const keys = await keysOf?.(record);
+		const keys = await keysUnlessUnreadable(record, keysOf);
 		if (keys?.every(isStored)) return { record, promptText, keys };
 		const encoded = await processor.encodeConversation(judgeMessages(shownImages(record), question), { addGenerationPrompt: true });
 		return { record, promptText, encoded, ...(keys && { keys }) };
 	} catch (error) {
 		const message = error instanceof Error ? error.message : String(error);
 		return { record, promptText, encoded: { kind: error instanceof ImageError ? "bad-image" : "error", message } };
+	}
+}
+
+/** An image that can't be read has no key; what is wrong with it is for the processor to say, with and without a journal alike. */
+async function keysUnlessUnreadable(record: PreferenceRecord, keysOf: EncodeRecordsOptions["keysOf"]): Promise<string[] | undefined> {
+	try {
+		return await keysOf?.(record);
+	} catch (error) {
+		if (error instanceof ImageError) return undefined;
+		throw error;
 	}
 }

@@ -1,26 +1,36 @@
 /** A journal's content without taking its lock: for looking at one, also while another process writes it. */
 import { JournalError } from "./journal-error.js";
+import { JournalIndex } from "./journal-index.js";
 import { type JournalEntry, type JournalHeader, parseEntry } from "./journal-line.js";
 import { describeDamage, type ScannedLine, scanEntries, scanHeader } from "./scan-journal.js";
 
 export interface ReadJournal extends AsyncIterable<JournalEntry> {
 	readonly header: JournalHeader;
+	/** Lines so far whose key stood earlier already; they are left out. */
+	readonly duplicates: number;
 }
 
 /**
  * @param onDamage is told each line that is not whole ("line 17 (bytes …): …"), the torn end of one that is being written among them. Default: it throws.
- * @returns the header, and the rollouts in the file's order (a key may come twice).
+ * @returns the header, and the rollouts in the file's order, a key once; to be iterated once.
  * @throws JournalError `damaged` for a file that is no journal and, while iterating and without `onDamage`, for a damaged line
  */
 export async function readJournal(file: string, { onDamage }: { onDamage?: (where: string) => void } = {}): Promise<ReadJournal> {
 	const header = await readHeader(file);
+	const index = new JournalIndex();
+	let duplicates = 0;
 	return {
 		header,
+		get duplicates() {
+			return duplicates;
+		},
 		async *[Symbol.asyncIterator]() {
 			for await (const line of scanEntries(file)) {
 				const entry = entryOf(line);
-				if (typeof entry !== "string") yield entry;
-				else if (onDamage) onDamage(entry);
+				if (typeof entry !== "string") {
+					if (index.add(entry.key, line.offset)) yield entry;
+					else duplicates++;
+				} else if (onDamage) onDamage(entry);
 				else throw new JournalError("damaged", `${file}: ${entry}`);
 			}
 		},

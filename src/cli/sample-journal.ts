@@ -1,0 +1,67 @@
+/** The journal that `sample` and `run` draw into: opened for exactly their options, and what is said about it. */
+import {
+	checkpointDigest,
+	cotConfiguration,
+	type GenerateCotOptions,
+	type Journal,
+	JournalError,
+	openJournal,
+	type Qwen2_5VLModel,
+} from "../index.js";
+import type { DrawOptions } from "./options.js";
+import type { Session } from "./session.js";
+import { UsageError } from "./usage-error.js";
+
+/** `generateCoT`'s options of a command's. */
+export function drawingOptions(options: DrawOptions, promptTemplate: string | undefined): GenerateCotOptions {
+	return {
+		...{ promptTemplate, useCot: options.use_cot, seed: options.seed, temperature: options.temperature },
+		...{ batchSize: options.batch_size, maxNewTokens: options.max_new_tokens, samplesPerRecord: options.samples_per_record },
+		...{ topP: options.top_p, topK: options.top_k, minP: options.min_p, repetitionPenalty: options.repetition_penalty },
+	};
+}
+
+/**
+ * With `--overwrite`, too, nothing that was drawn is thrown away: a journal of the same configuration is gone on from, another one put aside.
+ * @throws UsageError where another process writes it or it is of another configuration; JournalError where it is damaged or can't be written
+ */
+export async function openSampleJournal(
+	file: string,
+	model: Qwen2_5VLModel,
+	promptTemplate: string | undefined,
+	options: DrawOptions,
+	{ note, signal }: Session,
+): Promise<Journal> {
+	const digest = await checkpointDigest(options.model_path, { signal });
+	const sizes = {
+		...(options.min_pixels && { minPixels: options.min_pixels }),
+		...(options.max_pixels && { maxPixels: options.max_pixels }),
+	};
+	const judge = { model: { files: digest.model, dtype: model.dtype }, processor: { files: digest.processor, ...sizes } };
+	const configuration = cotConfiguration(judge, drawingOptions(options, promptTemplate));
+	const notes = {
+		useCot: options.use_cot,
+		modelPath: options.model_path,
+		dataPath: options.data_path.join(","),
+		begun: new Date().toISOString(),
+	};
+	const open = (forceNew: boolean) => openJournal(file, { configuration, notes, forceNew });
+	const journal = await open(options.force_new).catch((error) => {
+		if (!(error instanceof JournalError)) throw error;
+		if (error.kind === "mismatch" && options.overwrite) return open(true);
+		if (error.kind === "mismatch")
+			throw new UsageError(`${error.message} with --force_new (this one keeps its content under another name)`);
+		throw error.kind === "locked" ? new UsageError(error.message) : error;
+	});
+	for (const line of remarks(journal)) note(line);
+	return journal;
+}
+
+function remarks({ file, size, state: { cutBytes, duplicates, setAside } }: Journal): string[] {
+	return [
+		...(setAside === undefined ? [] : [`journal: a new one is begun; the one that was there is ${setAside}`]),
+		...(cutBytes > 0 ? [`journal: its last ${cutBytes} bytes were torn and are cut off; what they held is drawn again`] : []),
+		...(duplicates > 0 ? [`journal: ${duplicates} repeated lines are not read; \`tfjs-rft compact ${file}\` takes them out`] : []),
+		...(size > 0 ? [`journal: going on from the ${size} judgements in ${file}`] : []),
+	];
+}

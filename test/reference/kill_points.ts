@@ -1,0 +1,33 @@
+/**
+ * Kills 50 runs with SIGKILL at random moments, continues each with another batch size, and compares the files byte by byte with those of a run that was
+ * never interrupted: `npx tsx test/reference/kill_points.ts [POINTS] > test/reference/kill_points.txt` (about two minutes on two cores).
+ */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { filesOf, journalRun, killAndContinue } from "../sampler/kill-points.js";
+
+const points = Number(process.argv[2] ?? 50);
+const folder = await mkdtemp(join(tmpdir(), "rft-kill-"));
+const references: Record<string, { files: string[]; milliseconds: number }> = {};
+for (const how of ["sampled", "greedy"]) {
+	const { milliseconds } = await journalRun(join(folder, how), 7, how);
+	references[how] = { files: await filesOf(join(folder, how)), milliseconds };
+}
+let [equal, killed] = [0, 0];
+console.log("point  judged   killed after  journal then  journal at the end  files");
+for (let i = 0; i < points; i++) {
+	const how = i % 5 === 4 ? "greedy" : "sampled";
+	const { files, milliseconds } = references[how];
+	const after = Math.random() * milliseconds;
+	const sizes: [number, number] = [1 + Math.floor(Math.random() * 20), 1 + Math.floor(Math.random() * 20)];
+	const point = await killAndContinue(join(folder, `run-${i}`), how, after, sizes, files);
+	[equal, killed] = [equal + Number(point.equal), killed + Number(point.killed)];
+	const cells = [String(i + 1).padStart(5), how.padEnd(8), `${after.toFixed(0)} ms`.padStart(11), String(point.lines).padStart(13)];
+	console.log(
+		`${cells.join(" ")} ${String(point.after).padStart(19)}  ${point.equal ? "the same bytes" : "DIFFERENT"}${point.killed ? "" : " (had ended)"}`,
+	);
+}
+console.log(`${equal} of ${points} the same bytes; ${killed} killed before their end`);
+await rm(folder, { recursive: true });
+process.exitCode = equal === points ? 0 : 1;

@@ -2,16 +2,14 @@
  * The program as a process: exit codes, what goes to which stream, the files, and Ctrl-C. The judge is the tiny golden checkpoint,
  * which the first test teaches to say one sentence; it leans to "Image 1" and so is right in one of both shown orders.
  */
-import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { cli, start, succeed } from "./run-cli.js";
 
-const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const TINY = "test/fixtures/golden/tiny-qwen2_5_vl";
 const PAIRS = "hpdv3:test/fixtures/hpdv3/pairs.json";
 const SMALL_IMAGES = ["--min_pixels", "784", "--max_pixels", "3136"];
@@ -25,28 +23,6 @@ beforeAll(async () => {
 	scratch = await mkdtemp(join(tmpdir(), "rft-cli-"));
 });
 afterAll(() => rm(scratch, { recursive: true }));
-
-interface Finished {
-	code: number | null;
-	stdout: string;
-	stderr: string;
-}
-
-function start(args: string[], env: NodeJS.ProcessEnv = {}): { child: ChildProcess; finished: Promise<Finished> } {
-	const child = spawn(process.execPath, ["--import", "tsx", "src/cli/main.ts", ...args], { cwd: ROOT, env: { ...process.env, ...env } });
-	const out = { stdout: "", stderr: "" };
-	child.stdout?.on("data", (data) => (out.stdout += data));
-	child.stderr?.on("data", (data) => (out.stderr += data));
-	return { child, finished: new Promise((resolve) => child.on("close", (code) => resolve({ code, ...out }))) };
-}
-
-const cli = (args: string[], env?: NodeJS.ProcessEnv) => start(args, env).finished;
-
-async function succeed(args: string[]): Promise<Finished> {
-	const finished = await cli(args);
-	expect(finished.code, finished.stderr).toBe(0);
-	return finished;
-}
 
 async function until(condition: () => Promise<boolean>): Promise<void> {
 	while (!(await condition())) await setTimeout(20);
@@ -75,7 +51,7 @@ const teaching = (name: string, steps: string) => [
 describe("usage", () => {
 	it("--help shows commands and exit codes; a command's help its flags", async () => {
 		const [all, one] = await Promise.all([succeed(["--help"]), succeed(["train", "--help"])]);
-		for (const command of ["run", "sample", "convert", "train", "evaluate", "setup", "doctor"])
+		for (const command of ["run", "sample", "convert", "train", "evaluate", "inspect", "compact", "merge", "setup", "doctor"])
 			expect(all.stdout).toMatch(new RegExp(`^  ${command} `, "m"));
 		expect(all.stdout).toContain("130  stopped by Ctrl-C");
 		expect(one.stdout).toMatch(/--micro_train_batch_size <N> .*/);
@@ -152,7 +128,7 @@ describe("the job", () => {
 		await writeFile(at("job.yaml"), `model_path: ${at("judge")}\nmax_epochs: 1\ntrain_batch_size: 1\neval_data_path: ${PAIRS}\nseed: 7\n`);
 		const ran = await succeed(["run", at("job.yaml"), "--output_path", at("run"), "--train_batch_size", "2", ...judging]);
 		expect((await readdir(at("run"))).sort()).toEqual([
-			...["checkpoint", "filtered_samples.json", "filtered_samples_stats.txt", "logs"],
+			...["checkpoint", "filtered_samples.json", "filtered_samples_stats.txt", "journal.jsonl", "logs"],
 			...["rejected_samples.jsonl", "rejection_sampling_train.json"],
 		]);
 		const filtered = JSON.parse(await text(at("run", "filtered_samples.json"))) as {
@@ -214,6 +190,7 @@ describe("Ctrl-C", () => {
 		expect((await readdir(at("stopped"))).sort()).toEqual([
 			"filtered_samples.json",
 			"filtered_samples_stats.txt",
+			"journal.jsonl",
 			"rejected_samples.jsonl",
 		]);
 		expect(JSON.parse(await text(at("stopped", "filtered_samples.json")))).toEqual([]);

@@ -9,7 +9,7 @@
 import { currentNativeBackend, type NativeBackend } from "../native-binding.js";
 import { engine, getBackend, type Tensor } from "../tf.js";
 import { CapturedFunction } from "./captured-function.js";
-import { CaptureError, callInScope, isRecording, recordCall } from "./record-graph.js";
+import { CaptureError, callInScope, isRecording, recordCall, traceCall } from "./record-graph.js";
 import { readArguments } from "./tensor-structure.js";
 
 export { CaptureError } from "./record-graph.js";
@@ -19,6 +19,11 @@ export interface CompileOptions {
 	name?: string;
 	/** Graphs kept; the one not used for the longest time is dropped. Default 16. */
 	maxSignatures?: number;
+	/**
+	 * Record without computing: the first call, too, is a run of the graph, with the same numbers to the bit and no eager pass's memory. For
+	 * functions that make and assign no variable, and whose shapes all follow from the inputs' shapes. Default false.
+	 */
+	trace?: boolean;
 }
 
 /** A compiled function. Call it as `fn`; the caller owns what it returns, as with any op. */
@@ -56,7 +61,7 @@ export interface Compiled<Args extends unknown[], Result> {
  */
 export function compile<Args extends unknown[], Result>(
 	fn: (...args: Args) => Result,
-	{ name = fn.name, maxSignatures = 16 }: CompileOptions = {},
+	{ name = fn.name, maxSignatures = 16, trace = false }: CompileOptions = {},
 ): Compiled<Args, Result> {
 	if (!(maxSignatures >= 1)) throw new RangeError(`compile: maxSignatures is ${maxSignatures}; expected at least 1`);
 	const graphs = new Signatures(fn, name || "fn", maxSignatures);
@@ -66,7 +71,7 @@ export function compile<Args extends unknown[], Result>(
 		const backend = graphBackend();
 		if (typeof backend === "string" || isRecording(backend) || engine().state.gradientDepth > 0) return { result: callEagerly(fn, args) };
 		const { key, tensors } = readArguments(args);
-		const graph = graphs.find(key, backend);
+		const graph = graphs.find(key, backend) ?? (trace ? graphs.trace(key, backend, args, tensors) : undefined);
 		return graph ? { graph, inputs: tensors } : { result: graphs.record(key, backend, args, tensors) };
 	};
 	const call = (...args: Args): Result => {
@@ -137,6 +142,14 @@ class Signatures {
 		if (graph?.backend !== backend) return undefined;
 		this.graphs.delete(key);
 		this.graphs.set(key, graph);
+		return graph;
+	}
+
+	/** Makes and keeps a call's graph without running it. */
+	trace(key: string, backend: NativeBackend, args: readonly unknown[], tensors: readonly Tensor[]): CapturedFunction {
+		const { result, recording } = traceCall(backend, this.fn, args, tensors);
+		const graph = new CapturedFunction(this.label, backend, recording, result);
+		this.add(key, graph);
 		return graph;
 	}
 

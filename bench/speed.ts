@@ -1,193 +1,199 @@
 /**
- * Speed and memory of the model, and of transformers + PyTorch in the same session: the same shapes, threads and dtype, runs alternating.
+ * Speed and memory of the model beside transformers + PyTorch in the same session: the same checkpoint, prompts, threads and dtype, runs
+ * alternating, each job in a process of its own, so that its peak memory is its own.
  *
  *     npm run bench                                       this library alone
- *     npm run bench -- --peer bench/.venv/bin/python      and the Python peer, with ratios
+ *     npm run bench -- --peer bench/.venv/bin/python      and the Python peer
  *     (the peer: python3 -m venv bench/.venv && bench/.venv/bin/pip install torch torchvision transformers safetensors pillow scikit-image accelerate)
- *     options: --configs small,medium   --rounds 2   --jobs generate,train,train_gc   --out bench/results/speed.json
  *
- * train_gc is training with gradient checkpointing. Weights are random; prompts are two 280 × 280 images and text, 300 tokens to generate from and 500 to train on (batch 4, the last 150 labelled).
- * Each job has a process of its own, so that its peak memory is its own. Minima are compared: these machines are noisy.
+ *     --configs small,medium                    64 M and 0.54 B parameters
+ *     --dtypes float32,bfloat16,autocast        see speed/settings.ts; autocast is for training small only; int8 for sampling
+ *     --jobs limits,generate,pipeline,train,train_gc,first_token        `none` measures nothing and prints what there is
+ *     --rounds N                                processes per side and job; default 2, fewer for medium, 3 for first_token
+ *     --eager                                   measure this library without compiling too
+ *     --out bench/results/speed.json            rewritten after each job; a later run replaces only the jobs that it measures
+ *     --readme                                  put the table between README.md's markers
+ *     --quick                                   one repetition of everything: to see that it runs, not to quote
+ *
+ * Time on two cores: small about 25 minutes (the peer's part 16), medium 50 (the peer's 30; half of it training, where a step takes the peer a minute).
+ * So run `--configs medium --jobs train,train_gc` apart if you are in a hurry. Disk: 3.8 GB for the checkpoints in the temporary folder, removed at the end.
+ *
+ * generate: prompts of two images, 300 tokens; decode steps of 1, 8 and 8 × 4 rows. Ours are timed through `generate`, sampling and read-back included; the
+ * peer's on bare forward passes. pipeline: 8 rollouts of each of 16 records (4 with medium) at temperature 1, images read from their files. Ours end by the end tokens of the
+ * checkpoint (one in 64 of the vocabulary) or at 64 tokens; a stopping criterion ends the peer's rows at the very same lengths, so both generate the same number
+ * of tokens per row. The peer's calls hold one record or four, whichever is faster. train: 4 rows of 500 tokens, 150 of them labelled; train_gc: with
+ * gradient checkpointing. first_token: from process start, imports and loading included.
  */
-import { execFileSync, spawnSync } from "node:child_process";
-import { mkdirSync, writeFileSync } from "node:fs";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import os, { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { execFileSync } from "node:child_process";
+import { readFileSync, writeFileSync } from "node:fs";
+import { rm } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import Table from "cli-table3";
-import { type EncodedConversation, initModel, type ModelInputs, Trainer } from "../src/index.js";
+import type { OurJob, OurResult } from "./speed/our-jobs.js";
+import { replaceTable, speedTable } from "./speed/readme-table.js";
+import { currentCommit, type Entry, loadAverage, readResults, writeResults } from "./speed/results-file.js";
+import { peerVersions, runOurFirstToken, runOurs, runPeer } from "./speed/run-job.js";
+import { type Measurements, mergeRounds } from "./speed/samples.js";
+import {
+	CONFIGS,
+	type Config,
+	DECODE,
+	DTYPES,
+	type Dtype,
+	JOBS,
+	type Kind,
+	MAX_NEW_TOKENS,
+	PEER_RECORDS_PER_CALL,
+	repetitions,
+	SAMPLES,
+} from "./speed/settings.js";
+import { workloadFolder } from "./speed/workload.js";
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 const { values } = parseArgs({
 	options: {
 		peer: { type: "string" },
-		configs: { type: "string", default: "small" },
-		rounds: { type: "string", default: "2" },
-		jobs: { type: "string", default: "generate,train,train_gc" },
+		configs: { type: "string", default: CONFIGS.join() },
+		dtypes: { type: "string", default: "float32,bfloat16,autocast" },
+		jobs: { type: "string", default: JOBS.join() },
+		rounds: { type: "string" },
+		eager: { type: "boolean", default: false },
 		out: { type: "string", default: here("results/speed.json") },
-		job: { type: "string" },
+		readme: { type: "boolean", default: false },
+		quick: { type: "boolean", default: false },
 	},
 });
-
-/** Seconds (or GiB), least and middle of several. */
-interface Measured {
-	min: number;
-	median: number;
-}
-type Measurements = Record<string, Measured>;
-
-const measured = (samples: number[]): Measured => {
-	const sorted = [...samples].sort((a, b) => a - b);
-	return { min: sorted[0], median: sorted[Math.floor(sorted.length / 2)] };
+const chosen = <T extends string>(flag: "configs" | "dtypes" | "jobs", known: readonly T[]): T[] => {
+	const names = values[flag].split(",").filter((name) => name !== "none");
+	const stray = names.find((name) => !known.includes(name as T));
+	if (stray !== undefined) throw new Error(`--${flag}: ${stray} is none of ${known.join(", ")}`);
+	return names as T[];
 };
-const now = () => performance.now() / 1000;
+const [configs, dtypes, kinds] = [chosen("configs", CONFIGS), chosen("dtypes", DTYPES), chosen("jobs", JOBS)];
 
-async function openModel(config: string) {
-	const dir = await mkdtemp(join(tmpdir(), "rft-speed-"));
-	const json = JSON.parse(await readFile(here(`peer/configs/${config}.json`), "utf8"));
-	await writeFile(join(dir, "config.json"), JSON.stringify({ ...json, eos_token_id: 1 }));
-	const model = await initModel(dir, { processorDir: here("../examples/judge"), backend: "native-cpu" });
-	await rm(dir, { recursive: true });
-	return { model, vocabulary: json.text_config.vocab_size as number };
+/** One line of work: a kind of job with a configuration and a dtype. */
+interface Line {
+	kind: Kind;
+	config: Config;
+	dtype: Dtype;
 }
 
-/** Two images of 100 tokens each and `text` other tokens, as the peer makes them. */
-function prompt(vocabulary: number, text: number): EncodedConversation {
-	const ids: number[] = [];
-	const words = (n: number) => {
-		for (let i = 0; i < n; i++) ids.push(10 + ((ids.length * 7919) % (vocabulary - 400)));
-	};
-	const head = Math.floor((text - 4) / 3);
-	for (let image = 0; image < 2; image++) {
-		words(head);
-		ids.push(vocabulary - 4, ...new Array<number>(100).fill(vocabulary - 2), vocabulary - 3);
+function isMeasured({ kind, config, dtype }: Line): boolean {
+	if (dtype === "autocast") return kind.startsWith("train") && config === "small";
+	if (dtype === "int8") return kind === "generate" || kind === "pipeline";
+	return kind !== "limits";
+}
+
+/** What either side is told, beside the checkpoint. */
+function settingsOf({ kind, config }: Line) {
+	const settings = { ...repetitions(kind, config), ...DECODE, samples: SAMPLES, maxNewTokens: MAX_NEW_TOKENS };
+	const quick = values.quick ? { reps: 1, steps: 2, warmSteps: kind === "generate" ? DECODE.warmSteps : 1, records: 2 } : {};
+	const warmSteps = kind === "generate" ? DECODE.warmSteps : settings.warmSteps;
+	return { ...settings, warmSteps, ...quick, gradientCheckpointing: kind === "train_gc" };
+}
+
+/** The names that the sides know the job by, and the checkpoint that they load. */
+function jobOf(line: Line, eager: boolean): OurJob {
+	const name = line.kind === "train_gc" ? "train" : line.kind;
+	return { name, folder: folderOf(line), dtype: line.dtype, eager, settings: settingsOf(line) };
+}
+
+const folderOf = ({ config, dtype }: Line) => workloadFolder(config, dtype === "bfloat16" || dtype === "int8" ? "bfloat16" : "float32");
+
+function runOurSide(job: OurJob): Promise<OurResult> {
+	return job.name === "first_token" ? runOurFirstToken(job) : runOurs(job);
+}
+
+/** The peer at its best: an entry's measurements, and for the pipeline how many records its faster calls hold. */
+async function runPeerSide(python: string, { eager: _, ...job }: OurJob, ours: OurResult): Promise<[Measurements, number?]> {
+	const dtype = job.dtype === "int8" ? "bfloat16" : job.dtype;
+	if (job.name !== "pipeline") return [await runPeer(python, { ...job, dtype })];
+	const runs: [Measurements, number][] = [];
+	for (const recordsPerCall of PEER_RECORDS_PER_CALL) {
+		const settings = { ...job.settings, lengths: ours.lengths, recordsPerCall };
+		runs.push([await runPeer(python, { ...job, dtype, settings }), recordsPerCall]);
 	}
-	words(text - 4 - 2 * head);
-	const picture = () => ({
-		pixelValues: { data: Float32Array.from({ length: 400 * 1176 }, () => Math.random() - 0.5), shape: [400, 1176] as [number, number] },
-		gridThw: [1, 20, 20] as [number, number, number],
-	});
-	const assistantMask = Uint8Array.from(ids, (_, i) => (i >= ids.length - 150 ? 1 : 0));
-	return { inputIds: Int32Array.from(ids), assistantMask, images: [picture(), picture()] };
+	return runs.reduce((best, run) => (run[0].total_s.min < best[0].total_s.min ? run : best));
 }
 
-async function generateJob(config: string): Promise<Measurements> {
-	const { model, vocabulary } = await openModel(config);
-	const results: Measurements = {};
-	for (const batch of [1, 8]) {
-		const inputs: ModelInputs = model.processor.collate(new Array<EncodedConversation>(batch).fill(prompt(vocabulary, 100)));
-		const time = async (maxNewTokens: number) => {
-			const started = now();
-			await model.generate(inputs, { maxNewTokens, eosTokenIds: [] });
-			return now() - started;
-		};
-		await time(2); // warm-up
-		const [prefill, decode]: [number[], number[]] = [[], []];
-		for (let i = 0; i < 3; i++) {
-			prefill.push(await time(1));
-			decode.push(((await time(33)) - prefill[i]) / 32);
-		}
-		results[`prefill_b${batch}_s`] = measured(prefill);
-		results[`decode_b${batch}_s`] = measured(decode);
+/** Both sides in turn, round by round. */
+async function measureLine(line: Line): Promise<Entry> {
+	const before = loadAverage();
+	const rounds = values.quick ? 1 : Number(values.rounds ?? repetitions(line.kind, line.config).rounds);
+	const sides: Record<"ours" | "eager" | "peer", Measurements[]> = { ours: [], eager: [], peer: [] };
+	let peerRecordsPerCall: number | undefined;
+	for (let round = 0; round < rounds; round++) {
+		const ours = await runOurSide(jobOf(line, false));
+		sides.ours.push(ours.measurements);
+		if (values.eager) sides.eager.push((await runOurSide(jobOf(line, true))).measurements);
+		if (!values.peer) continue;
+		const [measurements, perCall] = await runPeerSide(values.peer, jobOf(line, false), ours);
+		sides.peer.push(measurements);
+		peerRecordsPerCall = perCall;
 	}
-	return results;
-}
-
-async function trainJob(config: string, gradientCheckpointing: boolean): Promise<Measurements> {
-	const { model, vocabulary } = await openModel(config);
-	const encoded = prompt(vocabulary, 300);
-	const seconds: number[] = [];
-	let last = now();
-	const trainer = new Trainer(model, {
-		...{ trainBatchSize: 4, microTrainBatchSize: 4, maxEpochs: 5, learningRate: 1e-5, gradientCheckpointing },
-		onEvent: (event) => {
-			if (event.type !== "step") return;
-			seconds.push(now() - last);
-			last = now();
-		},
-	});
-	await trainer.fit(Array.from({ length: 4 }, () => ({ encoded })));
-	return { step_s: measured(seconds.slice(1)) };
-}
-
-/** One of our jobs, in its own process. */
-function runOurs(job: string): Measurements {
-	const child = spawnSync(process.execPath, ["--import", "tsx", fileURLToPath(import.meta.url), "--job", job], { encoding: "utf8" });
-	if (child.status !== 0) throw new Error(`${job}: ${child.stderr.slice(-2000)}`);
-	return JSON.parse(child.stdout.split("\n").filter(Boolean).at(-1) as string);
-}
-
-/** The peer's job of the same name. */
-function runPeer(python: string, [kind, config]: string[]): Measurements {
-	const job = kind === "generate" ? `generate/${config}/float32` : `train/${config}/float32/${kind === "train_gc" ? "gc" : "nogc"}`;
-	const args = [here("peer/peer_speed.py"), "--out", tmpdir(), "--threads", String(os.cpus().length), "--configs", config, "--job", job];
-	const child = spawnSync(python, args, {
-		encoding: "utf8",
-		env: { ...process.env, OMP_NUM_THREADS: String(os.cpus().length), HF_HUB_OFFLINE: "1" },
-	});
-	const line = child.stdout?.split("\n").find((text) => text.startsWith("RESULT "));
-	if (!line) throw new Error(`peer, ${job}: ${child.error ?? child.stderr}`);
-	const result = JSON.parse(line.slice("RESULT ".length));
-	const memory = { peak_GiB: { min: result.peak_rss_gib, median: result.peak_rss_gib } };
-	if (kind !== "generate") return { step_s: result.step_s, ...memory };
 	return {
-		...Object.fromEntries(["prefill_b1_s", "decode_b1_s", "prefill_b8_s", "decode_b8_s"].map((key) => [key, result[key]])),
-		...memory,
+		ours: mergeRounds(sides.ours),
+		...(sides.eager.length > 0 && { eager: mergeRounds(sides.eager) }),
+		...(sides.peer.length > 0 && { peer: mergeRounds(sides.peer) }),
+		peerRecordsPerCall,
+		rounds,
+		...provenance(before),
 	};
 }
 
-/** Least of the minima, and middle of the medians, over rounds. */
-function merge(rounds: Measurements[]): Measurements {
-	const middle = (xs: number[]) => measured(xs).median;
-	return Object.fromEntries(
-		Object.keys(rounds[0]).map((key) => [
-			key,
-			{ min: Math.min(...rounds.map((r) => r[key].min)), median: middle(rounds.map((r) => r[key].median)) },
-		]),
-	);
+function provenance(before: number): Pick<Entry, "at" | "commit" | "loadAverage"> {
+	return { at: new Date().toISOString(), commit: currentCommit(), loadAverage: [before, loadAverage()] };
 }
 
-function compare(): void {
-	const python = values.peer;
-	const results: Record<string, { ours: Measurements; peer?: Measurements }> = {};
-	const table = new Table({ head: ["float32", "tfjs-rft", "peer", "peer / tfjs-rft"], style: { head: [], border: [] } });
-	for (const config of values.configs.split(",")) {
-		for (const kind of values.jobs.split(",")) {
-			const ours: Measurements[] = [];
-			const peer: Measurements[] = [];
-			for (let round = 0; round < Number(values.rounds); round++) {
-				ours.push(runOurs(`${kind}/${config}`));
-				if (python) peer.push(runPeer(python, [kind, config]));
-			}
-			const result = { ours: merge(ours), peer: python ? merge(peer) : undefined };
-			results[`${kind}/${config}`] = result;
-			for (const [key, { min }] of Object.entries(result.ours)) {
-				const other = result.peer?.[key]?.min;
-				table.push([`${config}, ${kind}: ${key}`, min.toFixed(4), other?.toFixed(4) ?? "", other ? (other / min).toFixed(2) : ""]);
-			}
+async function measureLimits(): Promise<Entry> {
+	const before = loadAverage();
+	const { measurements } = await runOurs({ name: "limits", folder: "", dtype: "float32", eager: false, settings: {} });
+	return { ours: measurements, rounds: 1, ...provenance(before) };
+}
+
+/** Runs everything that was asked for; a job that fails is told and left out. @returns whether all went well */
+async function measureAll(): Promise<boolean> {
+	const results = readResults(values.out);
+	if (values.peer) results.peerVersions = await peerVersions(values.peer);
+	if (kinds.includes("first_token")) execFileSync("npx", ["tsup"], { cwd: here(".."), stdio: "ignore" });
+	const lines = configs.flatMap((config) => dtypes.flatMap((dtype) => kinds.map((kind) => ({ kind, config, dtype })))).filter(isMeasured);
+	let failed = 0;
+	const measure = async (name: string, work: () => Promise<Entry>) => {
+		const started = performance.now();
+		try {
+			results.jobs[name] = await work();
+			writeResults(values.out, results);
+			console.log(`${name}: ${((performance.now() - started) / 1000).toFixed(0)} s`);
+		} catch (error) {
+			failed++;
+			console.error(`${name} failed: ${(error as Error).message}`);
 		}
+	};
+	if (kinds.includes("limits")) await measure("limits", measureLimits);
+	const folders = new Set<string>();
+	try {
+		for (const line of lines) {
+			const folder = folderOf(line);
+			if (!folders.has(folder)) await writeCheckpoint(folder, line);
+			folders.add(folder);
+			await measure(`${line.kind}/${line.config}/${line.dtype}`, () => measureLine(line));
+		}
+	} finally {
+		for (const folder of folders) await rm(folder, { recursive: true });
 	}
-	const peerVersions = python
-		? execFileSync(
-				python,
-				["-c", "import torch, transformers; print('torch', torch.__version__, 'transformers', transformers.__version__)"],
-				{ encoding: "utf8" },
-			).trim()
-		: undefined;
-	const machine = `${os.cpus().length} × ${os.cpus()[0].model}, Node ${process.version}`;
-	console.log(table.toString());
-	mkdirSync(dirname(values.out), { recursive: true });
-	writeFileSync(
-		values.out,
-		`${JSON.stringify({ machine, peer: peerVersions, dtype: "float32", rounds: Number(values.rounds), results }, null, "\t")}\n`,
-	);
+	return failed === 0;
 }
 
-if (values.job) {
-	const [kind, config] = values.job.split("/");
-	const measurements = await (kind === "generate" ? generateJob(config) : trainJob(config, kind === "train_gc"));
-	const peak = process.resourceUsage().maxRSS / 2 ** 20;
-	console.log(JSON.stringify({ ...measurements, peak_GiB: { min: peak, median: peak } }));
-} else compare();
+async function writeCheckpoint(folder: string, { config }: Line): Promise<void> {
+	const dtype = folder.endsWith("bfloat16") ? "bfloat16" : "float32";
+	await runOurs({ name: "write", folder, dtype, eager: false, settings: { config } });
+}
+
+const well = await measureAll();
+const table = speedTable(readResults(values.out), here("results"));
+console.log(table);
+if (values.readme) {
+	const readme = here("../README.md");
+	writeFileSync(readme, replaceTable(readFileSync(readme, "utf8"), table, readme));
+}
+process.exitCode = well ? 0 : 1;

@@ -3,3 +3,4 @@
  * See docs/guide/compile.md.
  */
 export { CaptureError, type Compiled, type CompileOptions, compile } from "./backend/graph/compile.js";
+export { ResourceVariable } from "./backend/graph/resource-variable.js";

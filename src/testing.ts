@@ -55,7 +55,7 @@ export function fakeModel({ answer, tokensPerImage = 4 }: FakeModelOptions): Gen
 		const lengths = replies.map((reply, i) => Math.min(reply.length, ends[i], maxNewTokens));
 		for (let step = 0; step < Math.max(0, ...lengths); step++) {
 			signal?.throwIfAborted();
-			onStep?.(lengths.filter((length) => length > step).length);
+			onStep?.(lengths.filter((length) => length > step).length, lengths.length);
 			if (step % STEPS_PER_TURN === STEPS_PER_TURN - 1) await setImmediate();
 		}
 		const tokens = replies.map((reply, i) => Int32Array.from(reply.slice(0, lengths[i])));

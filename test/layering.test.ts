@@ -38,7 +38,7 @@ const TABLE: Record<string, Row> = {
 	model: {
 		imports: [SEAM, "backend", "nn", "checkpoint"],
 		types: ["dataset"],
-		packages: ["node:fs", "sharp", "@huggingface/tokenizers", "@huggingface/jinja", "zod", "pure-rand"],
+		packages: ["node:fs", "sharp", "@huggingface/tokenizers", "@huggingface/jinja", "zod", "lru-cache", "pure-rand"],
 	},
 	sampler: { imports: ["dataset", "backend", SEAM], packages: ["node:fs"] },
 	reward: { imports: ["files"], types: ["dataset", "sampler"], packages: ["zod"] },

@@ -90,8 +90,33 @@ export interface GenerateOptions {
 	eosTokenIds?: readonly number[];
 	/** Stops between two decode steps; `generate` then throws the signal's reason. */
 	signal?: AbortSignal;
-	/** Called after every decode step with the number of rows still running. */
-	onStep?: (running: number) => void;
+	/** Called after every decode step with the number of rows still running, of `rows` that were computed. */
+	onStep?: (running: number, rows: number) => void;
+}
+
+/** One prompt and how often to continue it. */
+export interface GenerationRequest {
+	encoded: EncodedConversation;
+	/** One seed per sample (uint32); see GenerateOptions. */
+	seeds: readonly number[];
+}
+
+export interface GenerateStreamOptions extends Omit<GenerateOptions, "promptOfRow" | "seeds"> {
+	/** Rows generated together. Default 32. */
+	batchSize?: number;
+}
+
+/** One finished row. */
+export interface GeneratedSample {
+	/** Number of its request, in the order in which they came, from 0. */
+	request: number;
+	/** Number among the request's samples. */
+	sample: number;
+	/** The generated ids: the end token included where there was one, no padding. */
+	tokens: Int32Array;
+	/** Decoded without special tokens. */
+	text: string;
+	finishReason: FinishReason;
 }
 
 /** `stop`: an end token; `length`: `maxNewTokens` reached. */
@@ -109,6 +134,15 @@ export interface GenerateResult {
 export interface GenerativeModel extends AsyncDisposable {
 	readonly processor: Processor;
 	generate(inputs: ModelInputs, options?: GenerateOptions): Promise<GenerateResult>;
+	/**
+	 * Continuous batching: a row that ends makes room for the next request's at once. Rows come as they end, in any order; a request is asked for
+	 * when there will be room. A model without it is asked batch by batch (`generateInBatches`).
+	 * @throws what `requests` throws, after the rows that were running then; the signal's reason
+	 */
+	generateStream?(
+		requests: Iterable<GenerationRequest> | AsyncIterable<GenerationRequest>,
+		options?: GenerateStreamOptions,
+	): AsyncGenerator<GeneratedSample>;
 }
 
 export interface ForwardOptions {

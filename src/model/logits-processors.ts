@@ -53,16 +53,18 @@ function keepTopP(logits: Float32Array, p: number): void {
 }
 
 function keepMinP(logits: Float32Array, minP: number): void {
-	const smallestKept = logits.reduce((a, b) => Math.max(a, b)) + Math.log(minP);
+	const smallestKept = logits[argmax(logits)] + Math.log(minP);
 	for (let i = 0; i < logits.length; i++) if (logits[i] < smallestKept) logits[i] = Number.NEGATIVE_INFINITY;
 }
 
 /** @returns [V] probabilities in double precision; −∞ has none */
 function softmaxRow(logits: Float32Array): Float64Array {
-	const max = logits.reduce((a, b) => Math.max(a, b));
-	const probabilities = Float64Array.from(logits, (l) => Math.exp(l - max));
-	const total = probabilities.reduce((a, b) => a + b);
-	return probabilities.map((x) => x / total);
+	const max = logits[argmax(logits)];
+	const probabilities = new Float64Array(logits.length);
+	let total = 0;
+	for (let i = 0; i < logits.length; i++) total += probabilities[i] = Math.exp(logits[i] - max);
+	for (let i = 0; i < logits.length; i++) probabilities[i] /= total;
+	return probabilities;
 }
 
 /** The index of the largest logit, the first of equals. */
@@ -80,9 +82,16 @@ export function rowRandom(seed: number): RowRandom {
 	return xoroshiro128plus(seed);
 }
 
-/** Draws a token by the softmax of processed logits, by inverting the cumulative distribution at one uniform number. */
+/** Draws a token by the softmax of processed logits. */
 export function drawToken(logits: Float32Array, random: RowRandom): number {
-	const probabilities = softmaxRow(logits);
+	return drawFrom(softmaxRow(logits), random);
+}
+
+/**
+ * Draws a token by inverting the cumulative distribution at one uniform number.
+ * @param probabilities [V], a sum of 1 but for rounding
+ */
+export function drawFrom(probabilities: Float32Array | Float64Array, random: RowRandom): number {
 	const uniform = (random.next() >>> 0) / 2 ** 32;
 	let cumulative = 0;
 	let last = 0;

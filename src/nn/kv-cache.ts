@@ -1,36 +1,87 @@
-import { concat, gather, keep, type Tensor4D, tensor1d } from "../backend/tf.js";
+/**
+ * Keys and values of every layer, written in place: [R, K, S, D] each, R rows of a batch, S columns that fill up from the left.
+ *
+ * A token of every row is written in one column at a time; where a row's own tokens begin is the mask's business. A cache has a fixed
+ * size: for more rows or columns, or to get rid of some, its contents move to a new one.
+ *
+ * Legend: L layers, K key heads, D head dim.
+ */
+import { ResourceVariable } from "../backend/graph/resource-variable.js";
+import { gather, slice, type Tensor, type Tensor4D, tensor1d, tidy } from "../backend/tf.js";
 
-/** Keys and values of one layer, [B, K, S, D] each. Owns its tensors: `dispose()` when the generation ends. */
+export interface KvCacheSize {
+	layers: number;
+	rows: number;
+	kvHeads: number;
+	columns: number;
+	headDim: number;
+}
+
+/** What moves to another cache, and where to. */
+export interface KvCacheMove {
+	/** The new cache's rows, by their number in this one. */
+	rows: Int32Array;
+	/** First of the columns that move. */
+	from: number;
+	/** How many of them. */
+	count: number;
+	/** Where they begin in the new cache. */
+	to: number;
+	/** The new cache's columns. */
+	columns: number;
+}
+
 export class KvCache {
-	private keys?: Tensor4D;
-	private values?: Tensor4D;
+	/** One per layer, [R, K, S, D]. */
+	readonly keys: readonly ResourceVariable[];
+	readonly values: readonly ResourceVariable[];
+
+	constructor(readonly size: KvCacheSize) {
+		const { layers, rows, kvHeads, columns, headDim } = size;
+		const variables = () => Array.from({ length: layers }, () => new ResourceVariable([rows, kvHeads, columns, headDim]));
+		this.keys = variables();
+		this.values = variables();
+	}
 
 	/**
-	 * Appends along S and returns everything so far. The returned tensors stay the cache's.
-	 * @param k [B, K, T, D]
+	 * Writes whole columns of some rows.
+	 * @param row first of the rows
+	 * @param column first of the columns
+	 * @param keys per layer [r, K, c, D]
 	 */
-	append(k: Tensor4D, v: Tensor4D): [Tensor4D, Tensor4D] {
-		this.replace(this.keys ? concat([this.keys, k], 2) : k.clone(), this.values ? concat([this.values, v], 2) : v.clone());
-		return [this.keys!, this.values!];
+	write(row: number, column: number, keys: readonly Tensor4D[], values: readonly Tensor4D[]): void {
+		const [rows, , columns] = keys[0].shape;
+		tidy(() => {
+			const begin = tensor1d([row, 0, column, 0], "int32");
+			const end = tensor1d([row + rows, 0, column + columns, 0], "int32");
+			for (let layer = 0; layer < this.size.layers; layer++) {
+				this.keys[layer].assignSlice(begin, end, keys[layer], [0, 2]);
+				this.values[layer].assignSlice(begin, end, values[layer], [0, 2]);
+			}
+		});
 	}
 
-	/** Makes these rows, in this order, the batch: to drop some, or to have some more than once. */
-	selectRows(rows: Int32Array): void {
-		if (!this.keys || !this.values) return;
-		const index = tensor1d(rows, "int32");
-		this.replace(gather(this.keys, index), gather(this.values, index));
-		index.dispose();
-	}
-
-	private replace(keys: Tensor4D, values: Tensor4D): void {
+	/** Moves to a new cache and disposes this one. */
+	moved({ rows, from, count, to, columns }: KvCacheMove): KvCache {
+		const next = new KvCache({ ...this.size, rows: rows.length, columns });
+		if (count > 0) {
+			tidy(() => {
+				const index = tensor1d(rows, "int32");
+				const begin = tensor1d([0, 0, to, 0], "int32");
+				const end = tensor1d([0, 0, to + count, 0], "int32");
+				const move = (old: ResourceVariable, target: ResourceVariable) =>
+					tidy(() => target.assignSlice(begin, end, gather(slice(old.read(), [0, 0, from, 0], [-1, -1, count, -1]), index) as Tensor, [2]));
+				this.keys.forEach((old, layer) => {
+					move(old, next.keys[layer]);
+					move(this.values[layer], next.values[layer]);
+				});
+			});
+		}
 		this.dispose();
-		this.keys = keep(keys);
-		this.values = keep(values);
+		return next;
 	}
 
 	dispose(): void {
-		this.keys?.dispose();
-		this.values?.dispose();
-		this.keys = this.values = undefined;
+		for (const variable of [...this.keys, ...this.values]) variable.dispose();
 	}
 }

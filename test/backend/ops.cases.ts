@@ -346,6 +346,11 @@ const creation: OpCase[] = [
 		(x) => x,
 	),
 	unary(
+		"fill",
+		(x) => tf.mul(x, tf.fill([2, 3, 2], 3)),
+		(x) => 3 * x,
+	),
+	unary(
 		"clone",
 		(x) => tf.clone(x),
 		(x) => x,

@@ -6,7 +6,7 @@ import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { BackendName } from "../../src/backend/select-backend.js";
 import { memory, type Tensor, type Tensor2D, tidy } from "../../src/backend/tf.js";
-import type { ModelInputs } from "../../src/model/generative-model.js";
+import type { EncodedConversation, GenerationRequest, ModelInputs } from "../../src/model/generative-model.js";
 import { parseConfig } from "../../src/model/qwen2_5_vl/config.js";
 import { loadModel } from "../../src/model/qwen2_5_vl/load.js";
 import type { Qwen2_5VLModel } from "../../src/model/qwen2_5_vl/qwen2_5_vl.js";
@@ -53,10 +53,10 @@ function realRows(logits: Float32Array, mask: Int32Array, vocab: number): Float3
 	return out;
 }
 
-export function goldenSuite(backend: BackendName): void {
+export function goldenSuite(backend: BackendName, { eager = false } = {}): void {
 	let model: Qwen2_5VLModel;
 	beforeAll(async () => {
-		model = await loadModel(CHECKPOINT, { backend });
+		model = await loadModel(CHECKPOINT, { backend, eager });
 	});
 	afterAll(async () => {
 		await model?.[Symbol.asyncDispose]();
@@ -200,6 +200,25 @@ export function goldenSuite(backend: BackendName): void {
 			}
 		});
 
+		/** The two prompts of the golden batch, each by itself. */
+		async function encodedRows(): Promise<EncodedConversation[]> {
+			const { inputIds, attentionMask, pixelValues, imageGridThw } = inputsOf(await golden("forward"));
+			const [batch, length] = inputIds.shape;
+			let patch = 0;
+			return Array.from({ length: batch }, (_, b) => {
+				const ids = inputIds.data.slice(b * length, (b + 1) * length).filter((_, t) => attentionMask.data[b * length + t]);
+				const images = [2 * b, 2 * b + 1].map((i) => {
+					const gridThw = [...imageGridThw!.data.subarray(3 * i, 3 * i + 3)] as [number, number, number];
+					const patches = gridThw[0] * gridThw[1] * gridThw[2];
+					const width = pixelValues!.shape[1];
+					const data = pixelValues!.data.slice(patch * width, (patch + patches) * width);
+					patch += patches;
+					return { pixelValues: { data, shape: [patches, width] as [number, number] }, gridThw };
+				});
+				return { inputIds: ids, assistantMask: new Uint8Array(ids.length), images };
+			});
+		}
+
 		it("applies the repetition penalty as transformers does", async () => {
 			const inputs = inputsOf(await golden("forward"));
 			const { tokens } = await model.generate(inputs, { maxNewTokens: 24, eosTokenIds: [], repetitionPenalty: 1.3 });
@@ -231,6 +250,93 @@ export function goldenSuite(backend: BackendName): void {
 				await model.generate(inputs, { ...options, seeds: [4, 5] }),
 			];
 			expect(shared.tokens).toEqual([first.tokens[1], first.tokens[0], second.tokens[1], first.tokens[1]]);
+		});
+
+		it("streams: rows that come later, in few slots and moving columns, get the tokens they get alone", async () => {
+			const [first, second] = await encodedRows();
+			const [greedyFirst, greedySecond] = (await model.generate(inputsOf(await golden("forward")), { maxNewTokens: 80, eosTokenIds: [] }))
+				.tokens;
+			const before = memory().numTensors;
+			// 14 rows in 3 slots; the ends are spread by ending at a token that comes at different places.
+			const order = [first, second, second, first, first, second, first];
+			const requests = order.map((encoded) => ({ encoded, seeds: [0, 1] }));
+			async function* arriving() {
+				for (const request of requests) {
+					await new Promise(setImmediate);
+					yield request;
+				}
+			}
+			const end = greedyFirst[20];
+			const upTo = (tokens: Int32Array) => [...tokens].slice(0, tokens.includes(end) ? tokens.indexOf(end) + 1 : tokens.length);
+			const seen: string[] = [];
+			const busy: number[] = [];
+			for await (const { request, sample, tokens } of model.generateStream(arriving(), {
+				...{ batchSize: 3, maxNewTokens: 80, eosTokenIds: [end] },
+				onStep: (running, rows) => busy.push(running / rows),
+			})) {
+				seen.push(`${request}.${sample}`);
+				expect([...tokens], `request ${request}`).toEqual(upTo(order[request] === first ? greedyFirst : greedySecond));
+			}
+			expect(seen.sort()).toEqual(requests.flatMap((_, i) => [`${i}.0`, `${i}.1`]).sort());
+			expect(Math.max(...busy)).toBeLessThanOrEqual(1);
+			expect(memory().numTensors).toBe(before);
+		});
+
+		it("streams: samples by their own seeds, whatever runs beside them", async () => {
+			const [first, second] = await encodedRows();
+			const options = { maxNewTokens: 12, temperature: 1, eosTokenIds: [] };
+			const collect = async (requests: GenerationRequest[], batchSize: number) => {
+				const tokens = new Map<string, number[]>();
+				for await (const done of model.generateStream(requests, { ...options, batchSize })) {
+					tokens.set(`${requests[done.request].encoded === first} ${requests[done.request].seeds[done.sample]}`, [...done.tokens]);
+				}
+				return tokens;
+			};
+			const together = await collect(
+				[
+					{ encoded: first, seeds: [1, 2, 3] },
+					{ encoded: second, seeds: [1, 2] },
+				],
+				4,
+			);
+			const apart = await collect(
+				[
+					{ encoded: second, seeds: [2, 1] },
+					{ encoded: first, seeds: [3] },
+					{ encoded: first, seeds: [2, 1] },
+				],
+				1,
+			);
+			expect([...together].sort()).toEqual([...apart].sort());
+			expect(new Set([...together.values()].map(String)).size).toBe(5);
+		});
+
+		it("streams: throws what its requests throw after the rows before it, and stops where its reader does, leaving nothing", async () => {
+			const [first] = await encodedRows();
+			const before = memory().numTensors;
+			function* failing(): Generator<GenerationRequest> {
+				yield { encoded: first, seeds: [1] };
+				throw new Error("the source broke");
+			}
+			const seen: number[] = [];
+			await expect(
+				(async () => {
+					for await (const { tokens } of model.generateStream(failing(), { maxNewTokens: 4, eosTokenIds: [] })) seen.push(tokens.length);
+				})(),
+			).rejects.toThrow("the source broke");
+			expect(seen).toEqual([4]);
+			let closed = false;
+			function* endless(): Generator<GenerationRequest> {
+				try {
+					for (;;) yield { encoded: first, seeds: [1] };
+				} finally {
+					closed = true;
+				}
+			}
+			for await (const _ of model.generateStream(endless(), { maxNewTokens: 3, batchSize: 2, eosTokenIds: [] })) break;
+			expect(closed).toBe(true);
+			expect(memory().numTensors).toBe(before);
+			expect(() => model.generateStream([], { batchSize: 0 })).toThrow(/batchSize must be a positive integer, got 0/);
 		});
 
 		it("gives a row alone what it gives it in a batch", async () => {

@@ -2,7 +2,8 @@
  * A recording as a function of TensorFlow's eager context: one native call on the eager tensors themselves.
  *
  * Its inputs are the arguments, then what the recorded function closed over (looked up at each call: a variable is a new device tensor after each
- * `assign`), then its large constants. Its outputs are the results, then the variables' new values.
+ * `assign`; a resource by its handle), then its large constants. Its outputs are the results, then the variables' new values, then, where it
+ * writes resources, one that says that it did.
  */
 import { randomUUID } from "node:crypto";
 import type { NativeBackend, NativeTensor } from "../native-binding.js";
@@ -65,7 +66,7 @@ export class CapturedFunction {
 	}
 
 	private get outputCount(): number {
-		return this.resultCount + this.recording.updated.length;
+		return this.resultCount + this.recording.updated.length + (this.recording.writesResources ? 1 : 0);
 	}
 
 	private inputIds(inputs: readonly Tensor[]): number[] {
@@ -75,14 +76,16 @@ export class CapturedFunction {
 
 	private checkAlive(captured: TensorInfo): void {
 		if (captured instanceof Variable ? !captured.isDisposed : this.backend.tensorMap.has(captured.dataId)) return;
-		const what = captured instanceof Variable ? `the variable "${captured.name}"` : `a tensor of shape [${captured.shape}]`;
+		const what = captured instanceof Variable ? `the variable "${captured.name}"` : describe(captured);
 		throw new Error(
 			`compile: ${what} that "${this.name}" closes over was disposed after it was recorded; keep it, or make a tensor that changes an argument`,
 		);
 	}
 
 	private finish(outputs: readonly NativeTensor[]): unknown {
-		const tensors = outputs.map((output) => this.backend.createOutputTensor(output));
+		const kept = outputs.slice(0, this.resultCount + this.recording.updated.length);
+		for (const { id } of outputs.slice(kept.length)) this.backend.binding.deleteTensor(id);
+		const tensors = kept.map((output) => this.backend.createOutputTensor(output));
 		const values = tensors.splice(this.resultCount);
 		for (const [i, variable] of this.recording.updated.entries()) {
 			variable.assign(values[i]);
@@ -94,4 +97,9 @@ export class CapturedFunction {
 	private deleteConstants(): void {
 		for (const id of this.recording.constants) this.backend.binding.deleteTensor(id);
 	}
+}
+
+/** TensorFlow.js takes a resource's handle for a string. */
+function describe({ dtype, shape }: TensorInfo): string {
+	return dtype === "string" ? "a resource variable" : `a tensor of shape [${shape}]`;
 }

@@ -10,15 +10,20 @@ import { currentNativeBackend, type NativeBackend } from "../native-binding.js";
 import { engine, getBackend, type Tensor } from "../tf.js";
 import { CapturedFunction } from "./captured-function.js";
 import { CaptureError, callInScope, isRecording, recordCall, traceCall } from "./record-graph.js";
-import { readArguments } from "./tensor-structure.js";
+import { type Arguments, readArguments } from "./tensor-structure.js";
 
 export { CaptureError } from "./record-graph.js";
+
+/** Signatures of which eager calls are counted, for each graph that is kept. */
+const WAITING_PER_GRAPH = 16;
 
 export interface CompileOptions {
 	/** Shown in TensorFlow's errors and profiles. Default: `fn`'s own name. */
 	name?: string;
 	/** Graphs kept; the one not used for the longest time is dropped. Default 16. */
 	maxSignatures?: number;
+	/** Calls of a signature that stay eager before one is recorded: with 1, what comes only once costs no graph. Default 0. */
+	eagerCalls?: number;
 	/**
 	 * Record without computing: the first call, too, is a run of the graph, with the same numbers to the bit and no eager pass's memory. For
 	 * functions that make and assign no variable, and whose shapes all follow from the inputs' shapes. Default false.
@@ -45,6 +50,10 @@ export interface Compiled<Args extends unknown[], Result> {
 	readonly signatures: number;
 	/** Graphs made so far; more than `maxSignatures` means that some were dropped. */
 	readonly recordings: number;
+	/** Calls so far. */
+	readonly calls: number;
+	/** Those of them that were plain calls of `fn`; the others recorded a graph or ran one. */
+	readonly eagerCalls: number;
 	/** Drops all graphs and what they hold on the device. A later call records again. */
 	dispose(): void;
 }
@@ -52,8 +61,8 @@ export interface Compiled<Args extends unknown[], Result> {
 /**
  * Wraps a function of tensors so that it runs as one TensorFlow graph.
  *
- * The arguments and the result may be tensors, or arrays and plain objects of tensors; arguments also numbers, strings and booleans, each value of which is a
- * graph of its own. Inside another gradient or another compiled function, a call is a plain call of `fn`, so that it can be differentiated and recorded.
+ * The arguments and the result may be tensors, or arrays and plain objects of tensors; arguments also resource variables, and numbers, strings and
+ * booleans, each value of which is a graph of its own. Inside another gradient or another compiled function, a call is a plain call of `fn`, so that it can be differentiated and recorded.
  *
  * @param fn tensors → tensors; may use gradients, assign variables, close over tensors. Synchronous.
  * @throws CaptureError (from the first call) when `fn` reads results on the host, is random without a seed, keeps a tensor, or
@@ -61,18 +70,27 @@ export interface Compiled<Args extends unknown[], Result> {
  */
 export function compile<Args extends unknown[], Result>(
 	fn: (...args: Args) => Result,
-	{ name = fn.name, maxSignatures = 16, trace = false }: CompileOptions = {},
+	{ name = fn.name, maxSignatures = 16, eagerCalls = 0, trace = false }: CompileOptions = {},
 ): Compiled<Args, Result> {
 	if (!(maxSignatures >= 1)) throw new RangeError(`compile: maxSignatures is ${maxSignatures}; expected at least 1`);
-	const graphs = new Signatures(fn, name || "fn", maxSignatures);
+	if (!(eagerCalls >= 0)) throw new RangeError(`compile: eagerCalls is ${eagerCalls}; expected 0 or more`);
+	const graphs = new Signatures(fn, name || "fn", maxSignatures, eagerCalls);
 
 	/** The graph for a call and its inputs, or the result of the call where there is none to run. */
 	const prepare = (args: Args): { graph: CapturedFunction; inputs: Tensor[] } | { result: unknown } => {
+		graphs.calls++;
 		const backend = graphBackend();
-		if (typeof backend === "string" || isRecording(backend) || engine().state.gradientDepth > 0) return { result: callEagerly(fn, args) };
-		const { key, tensors } = readArguments(args);
-		const graph = graphs.find(key, backend) ?? (trace ? graphs.trace(key, backend, args, tensors) : undefined);
-		return graph ? { graph, inputs: tensors } : { result: graphs.record(key, backend, args, tensors) };
+		if (typeof backend !== "string" && !isRecording(backend) && engine().state.gradientDepth === 0) {
+			const given = readArguments(args);
+			const graph = graphs.find(given.key, backend);
+			if (graph) return { graph, inputs: [...given.tensors, ...given.handles] };
+			if (graphs.isDue(given.key)) {
+				if (!trace) return { result: graphs.record(backend, args, given) };
+				return { graph: graphs.trace(backend, args, given), inputs: [...given.tensors, ...given.handles] };
+			}
+		}
+		graphs.eagerCalls++;
+		return { result: callEagerly(fn, args) };
 	};
 	const call = (...args: Args): Result => {
 		const prepared = prepare(args);
@@ -101,6 +119,8 @@ export function compile<Args extends unknown[], Result>(
 		},
 		signatures: { get: () => graphs.size },
 		recordings: { get: () => graphs.recordings },
+		calls: { get: () => graphs.calls },
+		eagerCalls: { get: () => graphs.eagerCalls },
 		runAsync: { value: runAsync },
 		dispose: { value: () => graphs.clear() },
 	};
@@ -123,14 +143,19 @@ function callEagerly<Args extends unknown[]>(fn: (...args: Args) => unknown, arg
 /** The graphs of one compiled function, the least recently used first. */
 class Signatures {
 	recordings = 0;
+	calls = 0;
+	eagerCalls = 0;
 	private readonly graphs = new Map<string, CapturedFunction>();
 	/** Signatures whose recorded call made a variable, with its name. */
 	private readonly initialised = new Map<string, string>();
+	/** Eager calls of signatures that wait for their recording, the latest last. */
+	private readonly waiting = new Map<string, number>();
 
 	constructor(
 		private readonly fn: (...args: never[]) => unknown,
 		private readonly label: string,
 		private readonly limit: number,
+		private readonly eagerFirst: number,
 	) {}
 
 	get size(): number {
@@ -146,16 +171,30 @@ class Signatures {
 	}
 
 	/** Makes and keeps a call's graph without running it. */
-	trace(key: string, backend: NativeBackend, args: readonly unknown[], tensors: readonly Tensor[]): CapturedFunction {
-		const { result, recording } = traceCall(backend, this.fn, args, tensors);
+	trace(backend: NativeBackend, args: readonly unknown[], given: Arguments): CapturedFunction {
+		const { result, recording } = traceCall(backend, this.fn, args, given);
 		const graph = new CapturedFunction(this.label, backend, recording, result);
-		this.add(key, graph);
+		this.add(given.key, graph);
 		return graph;
 	}
 
+	/** Whether a signature without a graph has had its eager calls; counts this one if not. Rare signatures are forgotten, the oldest first. */
+	isDue(key: string): boolean {
+		const calls = this.waiting.get(key) ?? 0;
+		if (calls >= this.eagerFirst) return true;
+		this.waiting.delete(key);
+		this.waiting.set(key, calls + 1);
+		for (const oldest of this.waiting.keys()) {
+			if (this.waiting.size <= WAITING_PER_GRAPH * this.limit) break;
+			this.waiting.delete(oldest);
+		}
+		return false;
+	}
+
 	/** Runs a call eagerly and keeps its graph. */
-	record(key: string, backend: NativeBackend, args: readonly unknown[], tensors: readonly Tensor[]): unknown {
-		const { result, recording, newVariables } = recordCall(backend, this.fn, args, tensors);
+	record(backend: NativeBackend, args: readonly unknown[], given: Arguments): unknown {
+		const { result, recording, newVariables } = recordCall(backend, this.fn, args, given);
+		const { key } = given;
 		try {
 			if (recording) this.add(key, new CapturedFunction(this.label, backend, recording, result));
 			else this.initialise(key, newVariables[0]);
@@ -169,6 +208,7 @@ class Signatures {
 	clear(): void {
 		for (const key of [...this.graphs.keys()]) this.drop(key);
 		this.initialised.clear();
+		this.waiting.clear();
 	}
 
 	private add(key: string, graph: CapturedFunction): void {

@@ -29,7 +29,7 @@ export interface ConstantTensor {
 export interface GraphNode {
 	name: string;
 	op: string;
-	/** `node:index` each. */
+	/** `node:index` each; after them `^node` for a node to wait for. */
 	inputs: readonly string[];
 	attrs: readonly NativeOpAttr[];
 	/** The attribute `value` of a Const. */
@@ -38,7 +38,7 @@ export interface GraphNode {
 
 /** An input of the graph. */
 export function placeholderNode(name: string, dtype: number, shape: readonly number[]): GraphNode {
-	const attrs = [typeAttr("dtype", dtype), { name: "shape", type: ATTR_SHAPE, value: shape }];
+	const attrs = [typeAttr("dtype", dtype), shapeAttr("shape", shape)];
 	return { name, op: "Placeholder", inputs: [], attrs };
 }
 
@@ -50,6 +50,21 @@ export function constNode(name: string, value: ConstantTensor): GraphNode {
 /** An attribute that is a type. */
 export function typeAttr(name: string, dtype: number): NativeOpAttr {
 	return { name, type: ATTR_TYPE, value: dtype };
+}
+
+/** An attribute that is an integer. */
+export function intAttr(name: string, value: number): NativeOpAttr {
+	return { name, type: ATTR_INT, value };
+}
+
+/** An attribute that is text. */
+export function stringAttr(name: string, value: string): NativeOpAttr {
+	return { name, type: ATTR_STRING, value };
+}
+
+/** An attribute that is a shape. */
+export function shapeAttr(name: string, value: readonly number[]): NativeOpAttr {
+	return { name, type: ATTR_SHAPE, value };
 }
 
 /** The graph as TensorFlow reads it. */

@@ -6,13 +6,14 @@
  * chance. A device tensor is known by its id, which the addon never gives twice. Where an id comes from decides what it is in the graph:
  * - the result of an op here: that node;
  * - host values made here: `Const`; from 64 KiB on `Fill` if they are all equal, else a device tensor that the graph keeps as an input;
- * - anything older: an input that is read at each call, a variable by its current value.
+ * - anything older: an input that is read at each call, a variable by its current value, a resource (resource-variable.ts) by its handle.
  * Gradients and optimizers need nothing of their own: they are ops too. A variable that has another value afterwards is one more output.
  */
 import type { NativeBackend, NativeBinding, NativeOpAttr, NativeTensor } from "../native-binding.js";
 import { engine, type Tensor, type TensorInfo, Variable } from "../tf.js";
 import { type ConstantTensor, constNode, encodeGraphDef, type GraphNode, placeholderNode, typeAttr } from "./graph-def.js";
-import { type ResultStructure, readResult, replaceTensors } from "./tensor-structure.js";
+import { ResourceOrder } from "./resource-order.js";
+import { type Arguments, type ResultStructure, readResult, replaceTensors } from "./tensor-structure.js";
 import { OpTracer } from "./trace-ops.js";
 
 /** Host values of this many bytes are not written into the graph. */
@@ -21,6 +22,7 @@ const LARGE_CONSTANT_BYTES = 64 * 1024;
 const RANDOM_OPS =
 	/^(Multinomial|RandomUniform|RandomUniformInt|RandomStandardNormal|ParameterizedTruncatedNormal|TruncatedNormal|RandomGamma|RandomPoisson|RandomShuffle)/;
 const TF_INT32 = 3;
+const TF_RESOURCE = 20;
 
 /** Something that a function did and a graph cannot do. `op` is the op concerned. */
 export class CaptureError extends Error {
@@ -41,7 +43,7 @@ export interface GraphRecording {
 	nodes: number;
 	/** `node:index,…`: the arguments, then `captured`, then `constants`. */
 	inputs: string;
-	/** `node:index,…`: the results, then the new values of `updated`. */
+	/** `node:index,…`: the results, then the new values of `updated`, then one of no use where `writesResources`. */
 	outputs: string;
 	/** Tensors and variables from outside of the function. */
 	captured: TensorInfo[];
@@ -49,6 +51,8 @@ export interface GraphRecording {
 	constants: number[];
 	/** Variables that the function assigned. */
 	updated: Variable[];
+	/** True where the function writes resources: the last output waits for that, or TensorFlow would leave out what nobody reads. */
+	writesResources: boolean;
 }
 
 /** One eager call and what became of it. */
@@ -65,17 +69,17 @@ export interface RecordedCall {
  * Calls `fn` once and records it.
  *
  * @param args `fn`'s arguments; `fn` sees copies of the tensors in them, so that equal tensors stay different inputs
- * @param tensors the tensors among `args`, in `replaceTensors`'s order
+ * @param given what `readArguments` found in them
  * @throws CaptureError when `fn` did what a graph cannot do; whatever `fn` throws
  */
 export function recordCall(
 	backend: NativeBackend,
 	fn: (...args: never[]) => unknown,
 	args: readonly unknown[],
-	tensors: readonly Tensor[],
+	given: Arguments,
 ): RecordedCall {
 	const recorder = new Recorder(backend);
-	return recorder.record(fn, args, tensors);
+	return recorder.record(fn, args, given);
 }
 
 /**
@@ -87,9 +91,9 @@ export function traceCall(
 	backend: NativeBackend,
 	fn: (...args: never[]) => unknown,
 	args: readonly unknown[],
-	tensors: readonly Tensor[],
+	given: Arguments,
 ): { result: ResultStructure; recording: GraphRecording } {
-	const { result, recording, newVariables } = new Recorder(backend, new OpTracer(backend.binding)).record(fn, args, tensors);
+	const { result, recording, newVariables } = new Recorder(backend, new OpTracer(backend.binding)).record(fn, args, given);
 	if (recording) return { result, recording };
 	throw new CaptureError("variable", `the function makes a variable ("${newVariables[0]}") and is only traced`, "make it outside");
 }
@@ -120,6 +124,9 @@ class Recorder {
 	private readonly variableIds = new Set<number>();
 	private readonly captured: TensorInfo[] = [];
 	private readonly constants: number[] = [];
+	/** Device handles of the resources in use. */
+	private readonly resources = new Set<number>();
+	private readonly order = new ResourceOrder();
 	/** The first thing a graph cannot do; kept, as `fn` may catch the error. */
 	private failure: CaptureError | undefined;
 	/** While `fn` itself runs. */
@@ -136,11 +143,11 @@ class Recorder {
 		for (const { dataId } of variables) if (backend.tensorMap.has(dataId)) this.variableIds.add(backend.tensorMap.get(dataId).id);
 	}
 
-	record(fn: (...args: never[]) => unknown, args: readonly unknown[], tensors: readonly Tensor[]): RecordedCall {
+	record(fn: (...args: never[]) => unknown, args: readonly unknown[], given: Arguments): RecordedCall {
 		const before = new Map(registeredVariables().map((variable) => [variable, variable.dataId]));
 		const restore = this.intercept();
 		try {
-			const { result, resultIds } = this.call(fn, args, tensors);
+			const { result, resultIds } = this.call(fn, args, given);
 			try {
 				const made = registeredVariables().filter((variable) => !before.has(variable));
 				if (this.failure) throw this.failure;
@@ -160,14 +167,15 @@ class Recorder {
 		}
 	}
 
-	private call(fn: (...args: never[]) => unknown, args: readonly unknown[], tensors: readonly Tensor[]) {
+	private call(fn: (...args: never[]) => unknown, args: readonly unknown[], { tensors, handles }: Arguments) {
 		let resultIds: number[] = [];
 		const run = () => {
 			const copies = this.copyInputs(tensors);
-			const given = replaceTensors(args, () => copies.shift() as Tensor) as never[];
+			for (const id of this.backend.getInputTensorIds(handles)) this.addResource(id, "in");
+			const ours = replaceTensors(args, () => copies.shift() as Tensor) as never[];
 			this.running = true;
 			try {
-				return fn(...given);
+				return fn(...ours);
 			} finally {
 				this.running = false;
 			}
@@ -199,6 +207,8 @@ class Recorder {
 		const gone = [...before.keys()].find((variable) => variable.isDisposed);
 		if (gone) this.fail("dispose", `the function disposes the variable "${gone.name}"`, "dispose it outside");
 		if (this.failure) throw this.failure;
+		const writes = this.order.lastWrites;
+		if (writes.length > 0) outputs.push(this.addSignal(writes));
 		return {
 			graphDef: encodeGraphDef(this.nodes),
 			nodes: this.nodes.length,
@@ -207,6 +217,7 @@ class Recorder {
 			captured: this.captured,
 			constants: this.constants,
 			updated,
+			writesResources: writes.length > 0,
 		};
 	}
 
@@ -218,6 +229,7 @@ class Recorder {
 			createTensor: (shape, dtype, values) => this.createTensor(shape, dtype, values),
 			deleteTensor: (id) => this.deleteTensor(id),
 			executeOp: (name, attrs, ids, count) => this.executeOp(name, attrs, ids, count),
+			tensorDataSync: (id) => this.tensorDataSync(id),
 			identityAfter: (id, dtype, others) => this.executeOp("Identity", [typeAttr("T", dtype)], [id], 1, this.waitsFor(others))[0],
 		};
 		for (const [name, value] of Object.entries(intercepted)) Object.defineProperty(binding, name, { value });
@@ -275,14 +287,22 @@ class Recorder {
 	/** @param waits nodes to run before it, `^node` each */
 	private executeOp(op: string, attrs: NativeOpAttr[], ids: number[], count: number, waits: readonly string[] = []): NativeTensor[] {
 		if (RANDOM_OPS.test(op)) this.fail(op, `"${op}" is random, and would give the same at every call`, "draw outside and pass the tensor");
+		if (op === "VarHandleOp") this.fail(op, "the function makes a resource variable", "make it outside");
 		const computed = this.tracer ? undefined : this.real.executeOp(op, attrs, ids, count);
 		const given = attrs.filter(({ value }) => value !== undefined);
 		const inputs = ids.map((id) => this.place(id, op));
+		const used = ids.filter((id) => this.resources.has(id));
+		waits = [...waits, ...this.order.add(op, this.nextName, used)];
 		const name = this.add({ op, inputs: [...inputs, ...waits], attrs: given });
 		const outputs = computed ?? (this.tracer as OpTracer).execute(name, op, given, inputs, count);
 		for (const { id } of outputs) this.alive.set(id, op);
 		for (const [i, { id }] of outputs.entries()) this.places.set(id, `${name}:${i}`);
 		return outputs;
+	}
+
+	/** tfjs-node's gather reads its indices to check them (readOnHost is for all others): those that have no values yet pass. */
+	private tensorDataSync(id: number): ReturnType<NativeBinding["tensorDataSync"]> {
+		return this.tracer?.owns(id) ? new Int32Array(0) : this.real.tensorDataSync(id);
 	}
 
 	/** The nodes that made these tensors; an input of the graph is there from the start. */
@@ -325,7 +345,15 @@ class Recorder {
 		const { dtype, shape } = this.backend.tensorMap.get(info.dataId);
 		const variable = info instanceof Variable ? info : this.variables.get(info.dataId);
 		this.captured.push(variable ?? { dataId: info.dataId, shape: info.shape, dtype: info.dtype });
+		if (dtype === TF_RESOURCE) return this.addResource(id, "captured");
 		return this.addInput(dtype, shape, "captured");
+	}
+
+	private addResource(id: number, kind: InputKind): string {
+		const place = this.addInput(TF_RESOURCE, [], kind);
+		this.places.set(id, place);
+		this.resources.add(id);
+		return place;
 	}
 
 	/** An output of the graph: what is not the result of an op gets one. */
@@ -353,8 +381,18 @@ class Recorder {
 		return `${name}:0`;
 	}
 
+	/** An output that is there when these nodes have run. */
+	private addSignal(waits: readonly string[]): string {
+		const value = this.addConst({ dtype: TF_INT32, shape: [], values: Int32Array.of(0) });
+		return `${this.add({ op: "Identity", inputs: [value, ...waits], attrs: [typeAttr("T", TF_INT32)] })}:0`;
+	}
+
+	private get nextName(): string {
+		return `n${this.nodes.length}`;
+	}
+
 	private add(node: Omit<GraphNode, "name">): string {
-		const name = `n${this.nodes.length}`;
+		const name = this.nextName;
 		this.nodes.push({ name, ...node });
 		return name;
 	}

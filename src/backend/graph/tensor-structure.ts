@@ -3,6 +3,7 @@
  * are not tensors. A tensor counts by shape and type; everything else is part of the function's signature.
  */
 import { Tensor, Variable } from "../tf.js";
+import { ResourceVariable } from "./resource-variable.js";
 
 /** A tensor, or arrays and records of tensors. */
 export type TensorStructure = Tensor | readonly TensorStructure[] | { readonly [key: string]: TensorStructure };
@@ -13,6 +14,8 @@ export interface Arguments {
 	key: string;
 	/** In the order in which `replaceTensors` meets them. Variables are not among them: they count by identity. */
 	tensors: Tensor[];
+	/** Handles of the resource variables among them, each once. */
+	handles: Tensor[];
 }
 
 /**
@@ -21,21 +24,22 @@ export interface Arguments {
  * @throws TypeError for what can be neither an input nor a constant of the graph, with its place
  */
 export function readArguments(args: readonly unknown[]): Arguments {
-	const tensors: Tensor[] = [];
-	const key = args.map((arg, i) => describe(arg, `argument ${i + 1}`, tensors)).join();
-	return { key, tensors };
+	const found = { tensors: [], handles: [] };
+	const key = args.map((arg, i) => describe(arg, `argument ${i + 1}`, found)).join();
+	return { key, ...found };
 }
 
-function describe(value: unknown, place: string, tensors: Tensor[]): string {
+function describe(value: unknown, place: string, found: Omit<Arguments, "key">): string {
+	if (value instanceof ResourceVariable) return describeResource(value, found.handles);
 	if (value instanceof Variable) return `variable ${value.id}`;
 	if (value instanceof Tensor) {
-		tensors.push(value);
+		found.tensors.push(value);
 		return `${value.dtype}[${value.shape}]`;
 	}
-	if (Array.isArray(value)) return `[${value.map((element, i) => describe(element, `${place}[${i}]`, tensors)).join()}]`;
+	if (Array.isArray(value)) return `[${value.map((element, i) => describe(element, `${place}[${i}]`, found)).join()}]`;
 	if (isRecord(value)) {
 		const entries = Object.entries(value);
-		return `{${entries.map(([name, member]) => `${JSON.stringify(name)}:${describe(member, `${place}.${name}`, tensors)}`).join()}}`;
+		return `{${entries.map(([name, member]) => `${JSON.stringify(name)}:${describe(member, `${place}.${name}`, found)}`).join()}}`;
 	}
 	if (typeof value === "string") return JSON.stringify(value);
 	if (value === null || ["undefined", "boolean", "number", "bigint"].includes(typeof value)) return String(value);
@@ -44,6 +48,13 @@ function describe(value: unknown, place: string, tensors: Tensor[]): string {
 		`compile: ${place} is ${got}; expected tensors, numbers, strings, booleans, or arrays and plain objects of them. ` +
 			"Make a tensor of numbers that change from call to call; close over what stays the same",
 	);
+}
+
+/** Its number is part of the key: a variable given twice is another signature than two variables. */
+function describeResource({ handle, dtype, shape }: ResourceVariable, handles: Tensor[]): string {
+	if (!handle) throw new TypeError("compile: a resource variable made on another backend is an argument; make it after selectBackend");
+	if (!handles.includes(handle)) handles.push(handle);
+	return `resource ${handles.indexOf(handle)} ${dtype}[${shape}]`;
 }
 
 /** The same structure with other tensors; variables and values that are not tensors stay. */

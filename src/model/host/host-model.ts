@@ -126,10 +126,10 @@ class Host implements HostedModel {
 			child = await this.ready();
 			signal?.throwIfAborted();
 			signal?.addEventListener("abort", abort);
-			const result = await child.generate(inputs, sampling, (running) => {
+			const result = await child.generate(inputs, sampling, (running, rows) => {
 				if (signal?.aborted || faults.length > 0) return;
 				try {
-					onStep?.(running);
+					onStep?.(running, rows);
 				} catch (error) {
 					faults.push(error);
 					abort();

@@ -26,7 +26,7 @@ export type Answer =
 	| { type: "failed"; error: PackedError };
 
 /** `ready` comes once, first: what is sent before it may go to a listener that a preloaded module (`--require`) has put up. */
-export type ChildMessage = { type: "ready" } | Answer | { type: "step"; running: number };
+export type ChildMessage = { type: "ready" } | Answer | { type: "step"; running: number; rows: number };
 
 /** An error as data. */
 export interface PackedError {

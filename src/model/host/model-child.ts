@@ -9,7 +9,7 @@ import { type ChildProcess, fork } from "node:child_process";
 import { createRequire } from "node:module";
 import type { Socket } from "node:net";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import type { GenerateResult, ModelInputs } from "../generative-model.js";
+import type { GenerateOptions, GenerateResult, ModelInputs } from "../generative-model.js";
 import type { LoadModelOptions } from "../qwen2_5_vl/load.js";
 import { type Answer, type ChildMessage, type ParentMessage, type Request, type SamplingOptions, unpackError } from "./messages.js";
 import { ModelHostCrashedError } from "./model-host-crashed-error.js";
@@ -22,7 +22,7 @@ interface Pending {
 	doing: string;
 	resolve: (answer: Answer) => void;
 	reject: (error: unknown) => void;
-	onStep?: (running: number) => void;
+	onStep?: GenerateOptions["onStep"];
 }
 
 export class ModelChild {
@@ -76,7 +76,7 @@ export class ModelChild {
 	}
 
 	/** @throws what the model's `generate` throws there; ModelHostCrashedError */
-	async generate(inputs: ModelInputs, options: SamplingOptions, onStep: (running: number) => void): Promise<GenerateResult> {
+	async generate(inputs: ModelInputs, options: SamplingOptions, onStep: NonNullable<GenerateOptions["onStep"]>): Promise<GenerateResult> {
 		this.calls++;
 		const { inputIds, attentionMask, pixelValues, imageGridThw } = inputs;
 		const sent = { inputIds, attentionMask, pixelValues, imageGridThw };
@@ -96,7 +96,7 @@ export class ModelChild {
 		await this.ended;
 	}
 
-	private request(message: Request, doing: string, onStep?: (running: number) => void): Promise<Answer> {
+	private request(message: Request, doing: string, onStep?: GenerateOptions["onStep"]): Promise<Answer> {
 		return new Promise((resolve, reject) => {
 			if (!this.alive) return reject(this.crash(doing));
 			this.pending = { doing, resolve, reject, onStep };
@@ -118,7 +118,7 @@ export class ModelChild {
 	private receive(message: ChildMessage): void {
 		if (!this.pending) return;
 		if (message.type === "ready") this.sendFirst();
-		else if (message.type === "step") this.pending.onStep?.(message.running);
+		else if (message.type === "step") this.pending.onStep?.(message.running, message.rows);
 		else if (message.type === "failed") this.settle().reject(unpackError(message.error));
 		else this.settle().resolve(message);
 	}

@@ -25,7 +25,7 @@ async function answer(request: Request): Promise<Answer> {
 	if (!model) throw new Error("model-process: generate before load");
 	const stop = new AbortController();
 	running = { id: request.id, stop };
-	const onStep = (rows: number) => send({ type: "step", running: rows });
+	const onStep = (running: number, rows: number) => send({ type: "step", running, rows });
 	const result = await model.generate(request.inputs, { ...request.options, signal: stop.signal, onStep });
 	return { type: "generated", result };
 }

@@ -29,11 +29,14 @@ export function collate(
 		inputIds: { data: inputIds, shape: [rows, columns] },
 		attentionMask: { data: attentionMask, shape: [rows, columns] },
 	};
-	const images = encoded.flatMap((conversation) => conversation.images);
-	if (images.length === 0) return inputs;
+	return { ...inputs, ...joinImages(encoded.flatMap((conversation) => conversation.images)) };
+}
+
+/** The images' patches in one matrix, and their grids; nothing of no images. */
+export function joinImages(images: EncodedConversation["images"]): Pick<ModelInputs, "pixelValues" | "imageGridThw"> {
+	if (images.length === 0) return {};
 	const grids = Int32Array.from(images.flatMap(({ gridThw }) => gridThw));
 	return {
-		...inputs,
 		pixelValues: concatenate(images.map(({ pixelValues }) => pixelValues)),
 		imageGridThw: { data: grids, shape: [images.length, 3] },
 	};

@@ -39,6 +39,8 @@ export interface DecoderPass {
 	 * Given a layer's new keys and values [B, K, T, D], returns those to attend to, [B, K, S, D]: a cache, to generate. Absent: the new ones.
 	 */
 	cached?: (layer: number, k: Tensor4D, v: Tensor4D) => readonly [Tensor4D, Tensor4D];
+	/** Takes each layer's new keys and values [B, K, T, D] over, to fill a cache. */
+	collect?: (layer: number, k: Tensor4D, v: Tensor4D) => void;
 	/** Compute layers again in the backward pass instead of keeping their intermediates. */
 	gradientCheckpointing?: boolean;
 	/** Sees the hidden states [N, C] after each layer (for tests and probes). */
@@ -61,8 +63,11 @@ class SelfAttention {
 		this.o_proj = new Linear(p.scope("o_proj"), { bias: false });
 	}
 
-	/** @param x [N, C] */
-	forward(x: Tensor2D, pass: DecoderPass, layer: number): Tensor2D {
+	/**
+	 * @param x [N, C]
+	 * @returns [N, C], and the new keys and values [B, K, T, D]
+	 */
+	forward(x: Tensor2D, pass: DecoderPass, layer: number): { out: Tensor2D; k: Tensor4D; v: Tensor4D } {
 		const { batch, length, rotary } = pass;
 		const { numAttentionHeads: heads, numKeyValueHeads: kvHeads, headDim } = this.config;
 		const byHead = (projected: Tensor2D, n: number): Tensor3D => reshape(projected, [batch * length, n, headDim]);
@@ -71,12 +76,12 @@ class SelfAttention {
 			return transpose(reshape(rows, [batch, length, n, headDim]), [0, 2, 1, 3]);
 		};
 		const q = heads4d(applyRotary(byHead(this.q_proj.forward(x), heads), rotary), heads); // [B, H, T, D]
-		const newK = heads4d(applyRotary(byHead(this.k_proj.forward(x), kvHeads), rotary), kvHeads); // [B, K, T, D]
-		const newV = heads4d(byHead(this.v_proj.forward(x), kvHeads), kvHeads);
-		const [k, v] = pass.cached?.(layer, newK, newV) ?? [newK, newV];
-		const out = attention(q, k, v, pass.mask); // [B, H, T, D]
-		const rows = length === 1 ? out : transpose(out, [0, 2, 1, 3]);
-		return this.o_proj.forward(reshape(rows, [batch * length, heads * headDim]));
+		const k = heads4d(applyRotary(byHead(this.k_proj.forward(x), kvHeads), rotary), kvHeads); // [B, K, T, D]
+		const v = heads4d(byHead(this.v_proj.forward(x), kvHeads), kvHeads);
+		const [allK, allV] = pass.cached?.(layer, k, v) ?? [k, v];
+		const attended = attention(q, allK, allV, pass.mask); // [B, H, T, D]
+		const rows = length === 1 ? attended : transpose(attended, [0, 2, 1, 3]);
+		return { out: this.o_proj.forward(reshape(rows, [batch * length, heads * headDim])), k, v };
 	}
 }
 
@@ -97,7 +102,11 @@ class DecoderLayer {
 
 	forward(x: Tensor2D, pass: DecoderPass, layer: number): Tensor2D {
 		// Each half frees its own intermediates: what the backward pass needs, the gradient tape has kept.
-		const attended: Tensor2D = tidy(() => add(x, this.self_attn.forward(this.input_layernorm.forward(x), pass, layer)));
+		const [attended, k, v] = tidy((): [Tensor2D, Tensor4D?, Tensor4D?] => {
+			const { out, k, v } = this.self_attn.forward(this.input_layernorm.forward(x), pass, layer);
+			return pass.collect ? [add(x, out), k, v] : [add(x, out)];
+		});
+		if (k && v) pass.collect?.(layer, k, v);
 		return tidy(() => add(attended, this.mlp.forward(this.post_attention_layernorm.forward(attended))));
 	}
 }

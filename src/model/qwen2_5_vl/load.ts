@@ -31,6 +31,8 @@ export interface LoadModelOptions {
 	/** Fewest and most pixels of an image after resizing. Default: preprocessor_config.json. */
 	minPixels?: number;
 	maxPixels?: number;
+	/** Generate op by op instead of by compiled passes: slower, for debugging and comparison. Default false. */
+	eager?: boolean;
 }
 
 /**
@@ -64,7 +66,7 @@ export async function saveModel(model: Qwen2_5VLModel, dir: string, options: Sav
 
 async function assemble(
 	dir: string,
-	{ backend = "auto", dtype = "auto", processorDir = dir, minPixels, maxPixels }: LoadModelOptions,
+	{ backend = "auto", dtype = "auto", processorDir = dir, minPixels, maxPixels, eager }: LoadModelOptions,
 	makeParameters: (config: Qwen2_5VLConfig) => Promise<Map<string, Variable>>,
 ): Promise<Qwen2_5VLModel> {
 	if (dtype !== "auto" && dtype !== "float32") {
@@ -80,6 +82,7 @@ async function assemble(
 		processor,
 		eosTokenIds,
 		backendReason: selected.reason,
+		eager,
 		save: (to, options) => saveParameters(parameters, config, { from: dir, processorDir, to }, options),
 	});
 }

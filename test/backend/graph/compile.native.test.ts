@@ -188,6 +188,29 @@ describe.skipIf(nativeMissing)("compile", () => {
 		expect([fn.signatures, fn.recordings]).toEqual([2, 4]);
 	});
 
+	it("records a signature after its eager calls, and counts", () => {
+		let calls = 0;
+		const fn = disposedAfter(
+			compile(
+				(x: tf.Tensor) => {
+					calls++;
+					return tf.mul(x, 2);
+				},
+				{ eagerCalls: 2, maxSignatures: 1 },
+			),
+		);
+		const call = (size: number) => tf.tidy(() => fn(tf.fill([size], 3)).dataSync()[0]);
+		expect([1, 2, 1, 1, 1, 1].map(call)).toEqual([6, 6, 6, 6, 6, 6]);
+		expect([calls, fn.calls, fn.eagerCalls, fn.recordings, fn.signatures]).toEqual([4, 6, 3, 1, 1]);
+		// Sixteen rare signatures are remembered for each graph: 2 is forgotten.
+		for (let size = 3; size < 19; size++) call(size);
+		for (const size of [2, 2]) call(size);
+		expect(fn.recordings).toBe(1);
+		call(2);
+		expect([fn.recordings, fn.signatures]).toEqual([2, 1]);
+		expect(() => compile(() => undefined, { eagerCalls: -1 })).toThrow(/eagerCalls is -1; expected 0 or more/);
+	});
+
 	it("leaves nothing behind in 1,000 calls", () => {
 		const w = disposedAfter(tf.variable(tf.tensor2d([1, 2, 3, 4], [2, 2])));
 		const optimizer = disposedAfter(tf.train.adam(0.01));

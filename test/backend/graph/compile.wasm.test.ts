@@ -25,7 +25,7 @@ it("calls the function each time and says why", async () => {
 		expect(results[1]).not.toBe(x);
 		tf.dispose(results);
 	}
-	expect([calls, fn.signatures]).toEqual([2, 0]);
+	expect([calls, fn.calls, fn.eagerCalls, fn.signatures]).toEqual([2, 2, 2, 0]);
 	expect(tf.memory().numTensors).toBe(numTensors);
 	x.dispose();
 });

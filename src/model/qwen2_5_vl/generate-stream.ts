@@ -1,0 +1,179 @@
+/**
+ * Continuous batching: rows that end make room for waiting ones at once, so that no batch waits for its longest row. A prompt is read once
+ * however many samples continue it; prompts that wait together, and are about as long, are read together.
+ */
+import { dispose, gather, tensor1d, tidy } from "../../backend/tf.js";
+import type { FinishReason, GeneratedSample, GenerateStreamOptions, GenerationRequest } from "../generative-model.js";
+import { rowRandom } from "../logits-processors.js";
+import { Arrivals } from "./arrivals.js";
+import { type BatchRow, DecodeBatch } from "./decode-batch.js";
+import type { Passes } from "./passes.js";
+import { pickTokens, type SampledRow } from "./pick-tokens.js";
+import { PromptReader, type ReadPrompts } from "./prompt-reader.js";
+import type { Qwen2_5VLModel } from "./qwen2_5_vl.js";
+
+/** Most tokens of prompts that are read together, padding included. */
+const MAX_PREFILL_TOKENS = 16384;
+/** Largest share of padding among them. */
+const MAX_PADDING = 1 / 8;
+
+/** @throws what `requests` throws, after the rows that run; the signal's reason */
+export async function* generateStream(
+	model: Qwen2_5VLModel,
+	passes: Passes,
+	requests: Iterable<GenerationRequest> | AsyncIterable<GenerationRequest>,
+	options: GenerateStreamOptions,
+): AsyncGenerator<GeneratedSample> {
+	const run = new StreamRun(model, passes, new Arrivals(requests), options);
+	try {
+		while (!run.ended) {
+			options.signal?.throwIfAborted();
+			await run.fill();
+			yield* run.takeFinished();
+			if (run.running > 0) await run.step();
+			yield* run.takeFinished();
+			await new Promise(setImmediate); // other work of the process gets its turn
+		}
+		run.arrivals.throwFailure();
+	} finally {
+		await run.close();
+	}
+}
+
+interface Row extends BatchRow, SampledRow {
+	request: number;
+	sample: number;
+	finishReason?: FinishReason;
+}
+
+/** Prompts that were read, with rows that have no slot yet. */
+interface Queue {
+	read: ReadPrompts;
+	rows: { row: Row; prompt: number }[];
+}
+
+class StreamRun {
+	private readonly reader: PromptReader;
+	private readonly batch: DecodeBatch<Row>;
+	private readonly finished: Row[] = [];
+	private queue: Queue | undefined;
+	/** Requests taken so far. */
+	private taken = 0;
+
+	constructor(
+		private readonly model: Qwen2_5VLModel,
+		passes: Passes,
+		readonly arrivals: Arrivals<GenerationRequest>,
+		private readonly options: GenerateStreamOptions,
+	) {
+		this.reader = new PromptReader(model, passes);
+		this.batch = new DecodeBatch(model, passes, options.batchSize ?? 32);
+	}
+
+	get running(): number {
+		return this.batch.running;
+	}
+
+	get ended(): boolean {
+		return this.arrivals.ended && this.arrivals.peek() === undefined && !this.queue && this.running === 0;
+	}
+
+	/** Gives free slots to rows that wait, reading prompts for them; waits for a request only where nothing runs. */
+	async fill(): Promise<void> {
+		while (this.batch.free > 0) {
+			this.options.signal?.throwIfAborted();
+			if (!this.queue) {
+				if (this.running === 0) await this.arrivals.wait();
+				const group = this.nextGroup(this.batch.free);
+				if (group.length === 0) return;
+				this.queue = await this.read(group);
+			}
+			await this.start(this.queue);
+			if (this.queue.rows.length === 0) this.closeQueue();
+		}
+	}
+
+	/** One token of each row. */
+	async step(): Promise<void> {
+		const result = await this.batch.step();
+		const { rows } = this.batch;
+		const next = await pickTokens(result, rows, this.options).finally(() => dispose([result.logits, result.best]));
+		for (const [slot, row] of rows.entries()) if (row) this.append(row, next[slot]);
+		const more = this.queue !== undefined || !this.arrivals.ended;
+		this.batch.release((row) => row.finishReason !== undefined, more);
+		this.options.onStep?.(this.running, rows.length);
+	}
+
+	takeFinished(): GeneratedSample[] {
+		return this.finished.splice(0).map(({ request, sample, tokens, finishReason }) => {
+			const ids = Int32Array.from(tokens);
+			return { request, sample, tokens: ids, text: this.model.processor.decode(ids), finishReason: finishReason as FinishReason };
+		});
+	}
+
+	async close(): Promise<void> {
+		this.closeQueue();
+		this.batch.dispose();
+		this.reader.dispose();
+		await this.arrivals.close();
+	}
+
+	/** Requests that have arrived and are read together: enough for `free` rows, at most one of them split. */
+	private nextGroup(free: number): { request: number; encoded: GenerationRequest["encoded"]; seeds: readonly number[] }[] {
+		const group: ReturnType<typeof this.nextGroup> = [];
+		let [rows, tokens, longest] = [0, 0, 0];
+		for (let next = this.arrivals.peek(); next && rows < free; next = this.arrivals.peek()) {
+			const length = next.encoded.inputIds.length;
+			const padded = Math.max(longest, length) * (group.length + 1);
+			if (group.length > 0 && (padded > MAX_PREFILL_TOKENS || padded > (1 + MAX_PADDING) * (tokens + length))) break;
+			[rows, tokens, longest] = [rows + next.seeds.length, tokens + length, Math.max(longest, length)];
+			group.push({ request: this.taken++, ...this.arrivals.take() });
+		}
+		return group;
+	}
+
+	private async read(group: ReturnType<typeof this.nextGroup>): Promise<Queue> {
+		const read = await this.reader.read(group.map(({ encoded }) => encoded));
+		const rows = group.flatMap(({ request, encoded, seeds }, prompt) =>
+			seeds.map((seed, sample) => {
+				const nextPosition = read.nextPositions[prompt];
+				return { prompt, row: { request, sample, prompt: encoded.inputIds, tokens: [], newest: 0, nextPosition, random: rowRandom(seed) } };
+			}),
+		);
+		return { read, rows };
+	}
+
+	/** As many rows of the queue as there are free slots get their first token and, if they go on, a slot. */
+	private async start({ read, rows }: Queue): Promise<void> {
+		const starting = rows.splice(0, this.batch.free);
+		const promptOfRow = starting.map(({ prompt }) => prompt);
+		const first = tidy(() => {
+			const index = tensor1d(promptOfRow, "int32");
+			return { logits: gather(read.logits, index), best: gather(read.best, index) };
+		});
+		const own = starting.map(({ row }) => row);
+		const next = await pickTokens(first, own, this.options).finally(() => dispose([first.logits, first.best]));
+		for (const [i, row] of own.entries()) this.append(row, next[i]);
+		const going = starting.filter(({ row }) => !row.finishReason);
+		if (going.length === 0) return;
+		this.batch.admit(
+			going.map(({ row }) => row),
+			read,
+			going.map(({ prompt }) => prompt),
+		);
+	}
+
+	private append(row: Row, token: number): void {
+		const { maxNewTokens = 256, eosTokenIds = this.model.eosTokenIds } = this.options;
+		row.tokens.push(token);
+		row.newest = token;
+		if (eosTokenIds.includes(token)) row.finishReason = "stop";
+		else if (row.tokens.length === maxNewTokens) row.finishReason = "length";
+		if (row.finishReason) this.finished.push(row);
+	}
+
+	private closeQueue(): void {
+		if (this.queue) dispose([this.queue.read.logits, this.queue.read.best, ...this.queue.read.keys, ...this.queue.read.values]);
+		this.queue = undefined;
+	}
+}

@@ -1,0 +1,101 @@
+/**
+ * The passes of generation as functions of tensors alone, each compiled: the vision tower, the reading of prompts, and one decode step.
+ * They run off the event loop. Prompts and images come in many sizes, so theirs are compiled when a size comes for the second time.
+ *
+ * Legend: B rows, T prompt tokens, S columns of the cache, K key heads, D head dim, V vocabulary, O text hidden size, M image tokens.
+ */
+import { compile } from "../../backend/graph/compile.js";
+import type { ResourceVariable } from "../../backend/graph/resource-variable.js";
+import { argMax, type Tensor1D, type Tensor2D, type Tensor4D, tidy } from "../../backend/tf.js";
+import type { RotaryTables } from "../../nn/rotary.js";
+import type { PreparedTokens } from "./prepare.js";
+import type { Qwen2_5VLModel } from "./qwen2_5_vl.js";
+import type { VisionInputs } from "./vision.js";
+
+/** What a decode step reads; the tensors are the caller's. */
+export type DecodeInputs = {
+	/** [B] each row's newest token. */
+	ids: Tensor1D;
+	/** [B, 1, D] at their positions. */
+	rotary: RotaryTables;
+	/** [B, 1, 1, S] 0 where a row may look, MASKED elsewhere. */
+	mask: Tensor4D;
+	/** The column that is written, in the cache's axes: from [0, 0, column, 0] to before [0, 0, column + 1, 0]. */
+	begin: Tensor1D;
+	end: Tensor1D;
+	/** The cache, per layer [B, K, S, D]. */
+	keys: readonly ResourceVariable[];
+	values: readonly ResourceVariable[];
+};
+
+/** What a prompt leaves behind. */
+export type Prefilled = {
+	/** [B, V] after the last token, and [B] the likeliest one. */
+	logits: Tensor2D;
+	best: Tensor1D;
+	/** Per layer [B, K, T, D]. */
+	keys: Tensor4D[];
+	values: Tensor4D[];
+};
+
+export interface Passes {
+	/** @returns [M, O] */
+	vision(inputs: VisionInputs): Promise<Tensor2D>;
+	prefill(prompts: PreparedTokens, features: Tensor2D | undefined): Promise<Prefilled>;
+	/** Writes the rows' new keys and values into the cache. @returns logits [B, V] and the likeliest token [B] */
+	decode(inputs: DecodeInputs): Promise<{ logits: Tensor2D; best: Tensor1D }>;
+	/** Graphs held now. */
+	readonly signatures: number;
+	dispose(): void;
+}
+
+/** A function that runs when it is called, as a graph or op by op. */
+interface Runnable<Args extends unknown[], Result> {
+	runAsync(args: Args): Promise<Result>;
+	readonly signatures: number;
+	dispose(): void;
+}
+
+/** @param eager run op by op, on the event loop */
+export function makePasses(model: Qwen2_5VLModel, eager: boolean): Passes {
+	const wrap = <Args extends unknown[], Result>(fn: (...args: Args) => Result, options: { name: string; eagerCalls?: number }) =>
+		eager ? eagerly(fn) : compile(fn, options);
+	const vision = wrap((inputs: VisionInputs) => model.visual.forward(inputs), { name: "vision", eagerCalls: 1 });
+	const prefill = wrap(
+		(prompts: PreparedTokens, features: Tensor2D | undefined): Prefilled => {
+			const keys: Tensor4D[] = [];
+			const values: Tensor4D[] = [];
+			const logits = model.prefill(prompts, features, (layer, k, v) => {
+				[keys[layer], values[layer]] = [k, v];
+			});
+			return { logits, best: argMax(logits, -1) as Tensor1D, keys, values };
+		},
+		{ name: "prefill", eagerCalls: 1 },
+	);
+	const decode = wrap(
+		({ ids, rotary, mask, begin, end, keys, values }: DecodeInputs) => {
+			const put = (cache: ResourceVariable, added: Tensor4D) => {
+				cache.assignSlice(begin, end, added, [2]);
+				return cache.read() as Tensor4D;
+			};
+			const logits = model.decodeStep(ids, rotary, mask, (layer, k, v) => [put(keys[layer], k), put(values[layer], v)]);
+			return { logits, best: argMax(logits, -1) as Tensor1D };
+		},
+		{ name: "decode" },
+	);
+	return {
+		vision: (inputs) => vision.runAsync([inputs]),
+		prefill: (prompts, features) => prefill.runAsync([prompts, features]),
+		decode: (inputs) => decode.runAsync([inputs]),
+		get signatures() {
+			return vision.signatures + prefill.signatures + decode.signatures;
+		},
+		dispose() {
+			for (const pass of [vision, prefill, decode]) pass.dispose();
+		},
+	};
+}
+
+function eagerly<Args extends unknown[], Result>(fn: (...args: Args) => Result): Runnable<Args, Result> {
+	return { runAsync: async (args) => tidy(() => fn(...args) as never) as Result, signatures: 0, dispose() {} };
+}

@@ -1,0 +1,99 @@
+/**
+ * Reads prompts: the vision tower over their images, then one pass of the decoder, which leaves keys and values.
+ *
+ * An image is looked at once: its features are kept under a hash of its pixels, as the same image comes back with the record's other shown
+ * order. Images that are not known yet go through the tower together, whatever their sizes.
+ */
+import { createHash } from "node:crypto";
+import { LRUCache } from "lru-cache";
+import { concat, dispose, split, type Tensor2D } from "../../backend/tf.js";
+import type { EncodedConversation, Matrix, ModelInputs } from "../generative-model.js";
+import { joinImages } from "./collate.js";
+import type { Passes, Prefilled } from "./passes.js";
+import { gridsOf } from "./prepare.js";
+import type { Qwen2_5VLModel } from "./qwen2_5_vl.js";
+
+/** Most bytes of image features to keep. */
+const MAX_FEATURE_BYTES = 256 * 2 ** 20;
+
+/** Prompts that were read; the tensors are the caller's to dispose. */
+export interface ReadPrompts extends Prefilled {
+	/** T, padding included. */
+	columns: number;
+	/** [B] tokens of each prompt. */
+	lengths: number[];
+	/** [B] position of the token after the prompt. */
+	nextPositions: number[];
+}
+
+type Image = EncodedConversation["images"][number];
+
+export class PromptReader {
+	private readonly features = new LRUCache<string, Tensor2D>({
+		maxSize: MAX_FEATURE_BYTES,
+		sizeCalculation: (features) => features.size * 4,
+		dispose: (features) => features.dispose(),
+	});
+
+	constructor(
+		private readonly model: Qwen2_5VLModel,
+		private readonly passes: Passes,
+	) {}
+
+	/** @param prompts padded on the left into one batch */
+	async read(prompts: readonly EncodedConversation[]): Promise<ReadPrompts> {
+		const { model, passes } = this;
+		const inputs: ModelInputs = model.processor.collate([...prompts], { paddingSide: "left" });
+		const positions = model.positions(inputs);
+		const tokens = model.prepareTokens(inputs, positions);
+		const images = prompts.flatMap((prompt) => prompt.images);
+		const features = images.length > 0 ? await this.featuresOf(images) : undefined;
+		try {
+			const prefilled = await passes.prefill(tokens, features);
+			const lengths = prompts.map(({ inputIds }) => inputIds.length);
+			const nextPositions = lengths.map((length, b) => length + positions.ropeDeltas[b]);
+			return { ...prefilled, columns: inputs.inputIds.shape[1], lengths, nextPositions };
+		} finally {
+			dispose([tokens, features ?? []]);
+		}
+	}
+
+	dispose(): void {
+		this.features.clear();
+	}
+
+	/** @returns [M, O] of all images, one after another; the caller's to dispose */
+	private async featuresOf(images: readonly Image[]): Promise<Tensor2D> {
+		const keys = images.map(imageKey);
+		const missing = new Map(keys.map((key, i) => [key, images[i]] as const).filter(([key]) => !this.features.has(key)));
+		const found = new Map(keys.filter((key) => !missing.has(key)).map((key) => [key, this.features.get(key)?.clone() as Tensor2D]));
+		for (const [key, features] of await this.look(missing)) found.set(key, features);
+		const all = concat(
+			keys.map((key) => found.get(key) as Tensor2D),
+			0,
+		);
+		for (const features of found.values()) features.dispose();
+		return all;
+	}
+
+	/** Runs the tower over new images and keeps their features. */
+	private async look(images: ReadonlyMap<string, Image>): Promise<[string, Tensor2D][]> {
+		if (images.size === 0) return [];
+		const { pixelValues, imageGridThw } = joinImages([...images.values()]);
+		const inputs = this.model.visual.prepare(pixelValues as Matrix<Float32Array>, gridsOf(imageGridThw));
+		const features = await this.passes.vision(inputs);
+		const merge = this.model.config.vision.spatialMergeSize ** 2;
+		const sizes = [...images.values()].map(({ gridThw: [t, h, w] }) => (t * h * w) / merge);
+		const parts: Tensor2D[] = sizes.length === 1 ? [features.clone()] : split(features, sizes, 0);
+		dispose([inputs, features]);
+		return [...images.keys()].map((key, i) => {
+			this.features.set(key, parts[i].clone());
+			return [key, parts[i]];
+		});
+	}
+}
+
+function imageKey({ pixelValues: { data, shape }, gridThw }: Image): string {
+	const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+	return `${createHash("sha1").update(bytes).digest("base64")} ${shape} ${gridThw}`;
+}

@@ -55,7 +55,8 @@ describe.each(["cpu", "wasm"] as const)("sumCrossEntropy on %s", (backend) => {
 	});
 
 	it("refuses another number of targets than rows", () => {
-		expect(() => sumCrossEntropy(logits, tensor1d([1], "int32"), tensor1d([1]))).toThrow(/3 rows of logits but 1 targets/);
+		const call = () => sumCrossEntropy(logits, tensor1d([1], "int32"), tensor1d([1]));
+		tidy(() => void expect(call).toThrow(/3 rows of logits but 1 targets/));
 	});
 });
 
@@ -65,8 +66,7 @@ describe.each(["cpu", "wasm"] as const)("headGradients on %s", (backend) => {
 	let unused: Variable;
 	beforeAll(async () => {
 		await selectBackend(backend);
-		weight = variable(tensor2d(wave(20, 1), [5, 4]));
-		unused = variable(tensor2d([[1]]));
+		[weight, unused] = tidy(() => [variable(tensor2d(wave(20, 1), [5, 4])), variable(tensor2d([[1]]))]);
 	});
 	afterAll(() => {
 		weight.dispose();

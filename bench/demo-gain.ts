@@ -75,7 +75,7 @@ async function sample(seed: number): Promise<JudgedRollout[]> {
 }
 
 async function fineTune(rollouts: JudgedRollout[], seed: number) {
-	await using model = await loadModel(values.judge);
+	await using model = await loadModel(values.judge, { trainable: true });
 	const { steps } = await new Trainer(model, { ...training, dataRoot: imageRoot, seed }).fit(
 		rollouts.map((rollout) => toConversation(rollout, { imageRoot })),
 	);

@@ -1,7 +1,7 @@
 /**
  * How cost grows: a decode step with the length of the cache, a training step with the length of the sequence, loading with the size of the checkpoint.
  *
- *     npx tsx bench/growth.ts [--peer bench/.venv/bin/python] [--eager] [--only decode,train,load] [--quick]
+ *     npx tsx bench/growth.ts [--peer [PYTHON]] [--eager] [--only decode,train,load] [--quick]
  *                             [--out bench/results/growth.json]
  *
  * Writes the numbers, a Markdown table (growth.md) and a plot (growth.svg) beside each other. The model is `small` (64 M parameters) in float32, one row,
@@ -16,7 +16,7 @@ import { parseArgs } from "node:util";
 import { type Curve, drawGrowth, type Point } from "./speed/growth-plot.js";
 import { duration } from "./speed/quantity.js";
 import { loadAverage, readResults } from "./speed/results-file.js";
-import { peerVersions, runOurs, runPeer } from "./speed/run-job.js";
+import { peerVersions, runOurs, runPeer, withPeerPath } from "./speed/run-job.js";
 import { DECODE } from "./speed/settings.js";
 import { workloadFolder } from "./speed/workload.js";
 
@@ -26,6 +26,7 @@ const SMALL_LAYERS = 8;
 const DTYPE = "float32";
 
 const { values } = parseArgs({
+	args: withPeerPath(process.argv.slice(2)),
 	options: {
 		peer: { type: "string" },
 		eager: { type: "boolean", default: false },

@@ -3,8 +3,8 @@
  * alternating, each job in a process of its own, so that its peak memory is its own.
  *
  *     npm run bench                                       this library alone
- *     npm run bench -- --peer bench/.venv/bin/python      and the Python peer
- *     (the peer: python3 -m venv bench/.venv && bench/.venv/bin/pip install torch torchvision transformers safetensors pillow scikit-image accelerate)
+ *     npm run bench -- --peer                             and the Python peer, of bench/.venv or of the python named
+ *     (the peer: python3 -m venv bench/.venv && bench/.venv/bin/pip install -r bench/peer/requirements.txt)
  *
  *     --configs small,medium                    64 M and 0.54 B parameters
  *     --dtypes float32,bfloat16,autocast        see speed/settings.ts; autocast is for training small only; int8 for sampling
@@ -21,8 +21,9 @@
  * generate: prompts of two images, 300 tokens; decode steps of 1, 8 and 8 × 4 rows. Ours are timed through `generate`, sampling and read-back included; the
  * peer's on bare forward passes. pipeline: 8 rollouts of each of 16 records (4 with medium) at temperature 1, images read from their files. Ours end by the end tokens of the
  * checkpoint (one in 64 of the vocabulary) or at 64 tokens; a stopping criterion ends the peer's rows at the very same lengths, so both generate the same number
- * of tokens per row. The peer's calls hold one record or four, whichever is faster. train: 4 rows of 500 tokens, 150 of them labelled; train_gc: with
- * gradient checkpointing. first_token: from process start, imports and loading included.
+ * of tokens per row. The peer's calls hold one record or four, whichever is faster. train: 4 rows of 500 tokens, 150 of them labelled (ours computes logits for these
+ * only, the peer for all); train_gc: with gradient checkpointing. first_token: from process start, imports and loading included; ours is the built package. The first
+ * steps or passes, in which graphs are captured, are not counted; the pipeline's first pass is in the results as `cold_s`.
  */
 import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
@@ -32,7 +33,7 @@ import { parseArgs } from "node:util";
 import type { OurJob, OurResult } from "./speed/our-jobs.js";
 import { replaceTable, speedTable } from "./speed/readme-table.js";
 import { currentCommit, type Entry, loadAverage, readResults, writeResults } from "./speed/results-file.js";
-import { peerVersions, runOurFirstToken, runOurs, runPeer } from "./speed/run-job.js";
+import { peerVersions, runOurFirstToken, runOurs, runPeer, withPeerPath } from "./speed/run-job.js";
 import { type Measurements, mergeRounds } from "./speed/samples.js";
 import {
 	CONFIGS,
@@ -51,6 +52,7 @@ import { workloadFolder } from "./speed/workload.js";
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 const { values } = parseArgs({
+	args: withPeerPath(process.argv.slice(2)),
 	options: {
 		peer: { type: "string" },
 		configs: { type: "string", default: CONFIGS.join() },

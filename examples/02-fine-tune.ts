@@ -23,7 +23,7 @@ await mkdir(values.output_path, { recursive: true });
 const file = join(values.output_path, "rejection_sampling_train.json");
 console.log(`${await writeConversations(file, conversations())} conversations in ${file}`);
 
-await using judge = await loadModel(values.judge);
+await using judge = await loadModel(values.judge, { trainable: true });
 const trainer = new Trainer(judge, {
 	savePath: join(values.output_path, "checkpoint"),
 	logDir: join(values.output_path, "logs"),

@@ -45,7 +45,7 @@ const log = (line: string) => console.log(`${((Date.now() - started) / 1000).toF
 const template = await readPromptTemplate(join(values.judge, "prompt.txt"));
 const pool = await renderPicturePool(join(values.output_path, "pictures"));
 log(`pictures in ${pool.folder}`);
-const model = values.from ? await loadModel(values.from) : await initModel(values.judge, { seed });
+const model = values.from ? await loadModel(values.from, { trainable: true }) : await initModel(values.judge, { seed });
 if (!values.from) drawInitialWeights(model, seed);
 log(model.backendReason);
 

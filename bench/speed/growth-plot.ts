@@ -14,7 +14,7 @@ export interface Curve {
 }
 
 const PANEL = { width: 300, height: 250, gap: 70, top: 70, left: 60 };
-const SIDES = { ours: "tfjs-rft", eager: "tfjs-rft, eager", peer: "transformers + PyTorch" } as const;
+const SIDES: Record<keyof Point["seconds"], string> = { ours: "tfjs-rft", eager: "tfjs-rft, eager", peer: "transformers + PyTorch" };
 
 /** @returns a whole SVG document */
 export function drawGrowth(curves: readonly Curve[]): string {
@@ -31,13 +31,13 @@ function options(curves: readonly Curve[]): EChartsOption {
 	return {
 		animation: false,
 		backgroundColor: "#fff",
-		legend: { top: 8, data: Object.values(SIDES) },
-		title: curves.map(({ title }, i) => ({ text: title, left: left(i), top: 36, textStyle: { fontSize: 13 } })),
+		legend: { top: 8, itemGap: 30, data: measuredSides(curves).map((side) => SIDES[side]) },
+		title: curves.map(({ title }, i) => ({ text: `${title}, s`, left: left(i), top: 36, textStyle: { fontSize: 13 } })),
 		grid: curves.map((_, i) => ({ left: left(i), top: PANEL.top, width: PANEL.width, height: PANEL.height })),
 		xAxis: curves.map(({ unit }, gridIndex) => ({ type: "log", logBase: 2, gridIndex, name: unit, nameLocation: "middle", nameGap: 28 })),
-		yAxis: curves.map((_, gridIndex) => ({ type: "log", gridIndex, name: "s" })),
+		yAxis: curves.map((_, gridIndex) => ({ type: "log", gridIndex, minorTick: { show: true }, minorSplitLine: { show: true } })),
 		series: curves.flatMap(({ points }, panel) =>
-			(Object.keys(SIDES) as (keyof typeof SIDES)[]).map((side) => ({
+			measuredSides(curves).map((side) => ({
 				type: "line" as const,
 				name: SIDES[side],
 				xAxisIndex: panel,
@@ -46,4 +46,9 @@ function options(curves: readonly Curve[]): EChartsOption {
 			})),
 		),
 	};
+}
+
+function measuredSides(curves: readonly Curve[]): (keyof Point["seconds"])[] {
+	const measured = (side: keyof Point["seconds"]) => curves.some(({ points }) => points.some(({ seconds }) => seconds[side] !== undefined));
+	return (Object.keys(SIDES) as (keyof Point["seconds"])[]).filter(measured);
 }

@@ -106,7 +106,8 @@ function described({ machine, versions, peerVersions, jobs }: Results): string {
 	return (
 		`tfjs-rft ${versions["tfjs-rft"]} on Node ${versions.node}, beside ${peer}: ${machine.cores} cores of ${machine.cpu}, ${machine.memoryGiB} GiB${load}. ` +
 		"Same checkpoint, prompts and threads, alternating runs; minima (medians, too, in `bench/results/speed.json`). **Bold**: the goal is reached. " +
-		"A goal with ≥ is a ratio of speeds, one with ≤ of ours to the peer's time or memory."
+		"A goal with ≥ is a ratio of speeds, one with ≤ of ours to the peer's time or memory. " +
+		"By `npm run bench -- --peer`; what exactly is timed is in [bench/speed.ts](bench/speed.ts)."
 	);
 }
 

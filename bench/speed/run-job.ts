@@ -11,8 +11,15 @@ import { type Measurements, measured, seconds } from "./samples.js";
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 const RESULT = "RESULT ";
 const FIRST_TOKEN = "FIRST_TOKEN";
+/** Where the documented command puts the peer. */
+const PEER_PYTHON = here("../.venv/bin/python");
 /** Both sides compute on every core. */
 export const THREADS = os.cpus().length;
+
+/** The command line, `--peer` without a value meaning the documented environment. */
+export function withPeerPath(args: readonly string[]): string[] {
+	return args.flatMap((arg, i) => (arg === "--peer" && (args[i + 1] ?? "--").startsWith("--") ? [arg, PEER_PYTHON] : [arg]));
+}
 
 export async function runOurs(job: OurJob): Promise<OurResult> {
 	const { result } = await run<OurResult>(process.execPath, ["--import", "tsx", here("our-job.ts"), JSON.stringify(job)], job.name);

@@ -32,6 +32,7 @@ export interface NativeBinding {
 	readonly TF_INT32: number;
 	readonly TF_ATTR_TYPE: number;
 	readonly TF_ATTR_BOOL: number;
+	readonly TF_ATTR_INT: number;
 	isUsingGpuDevice(): boolean;
 	/**
 	 * A tensor of `values` (from the view's own offset and length); returns its id. On the CPU it *shares* the array's memory where that is
@@ -61,12 +62,18 @@ export interface NativeTensorData {
 	dtype: number;
 	/** Values not yet uploaded (`id` is −1 until then), else null. */
 	values: Float32Array | Int32Array | Uint8Array | Uint8Array[] | null;
+	/** TensorFlow.js tensors that share it. */
+	refCount: number;
 }
 
 /** tfjs-node-gpu's `NodeJSKernelBackend`. */
 export interface NativeBackend extends KernelBackend {
 	readonly binding: NativeBinding;
-	readonly tensorMap: { get(dataId: object): NativeTensorData; has(dataId: object): boolean };
+	readonly tensorMap: {
+		get(dataId: object): NativeTensorData;
+		has(dataId: object): boolean;
+		set(dataId: object, data: NativeTensorData): void;
+	};
 	/** The tensors' ids on the device, where their values are uploaded if they are not yet. */
 	getInputTensorIds(tensors: readonly TensorInfo[]): number[];
 	readonly isUsingGpuDevice: boolean;

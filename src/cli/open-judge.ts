@@ -3,11 +3,20 @@ import { loadModel, type Qwen2_5VLModel } from "../index.js";
 import type { ModelOptions } from "./options.js";
 import type { Session } from "./session.js";
 
-/** @throws as loadModel does; the signal's reason when the user stopped it meanwhile. */
-export async function openJudge(dir: string, options: ModelOptions, { note, signal }: Session): Promise<Qwen2_5VLModel> {
-	const { backend, min_pixels: minPixels, max_pixels: maxPixels } = options;
+/**
+ * @param use.trainable keep float32 weights to train, where the model computes in bfloat16. Default false: half the memory.
+ * @throws as loadModel does; the signal's reason when the user stopped it meanwhile.
+ */
+export async function openJudge(
+	dir: string,
+	options: ModelOptions,
+	{ note, signal }: Session,
+	{ trainable = false }: { trainable?: boolean } = {},
+): Promise<Qwen2_5VLModel> {
+	const { backend, bf16, min_pixels: minPixels, max_pixels: maxPixels, eager } = options;
 	signal.throwIfAborted();
-	const model = await loadModel(dir, { backend, minPixels, maxPixels });
-	note(`backend: ${model.backendReason}`);
+	const dtype = bf16 ? "bfloat16" : options.dtype;
+	const model = await loadModel(dir, { backend, dtype, trainable, minPixels, maxPixels, eager });
+	note(`backend: ${model.backendReason}; ${model.executionReason}`);
 	return model;
 }

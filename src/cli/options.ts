@@ -59,8 +59,15 @@ const modelFlags = {
 		"what computes; one that is named is never replaced",
 		"NAME",
 	),
+	dtype: flag(
+		choice("auto", "float32", "bfloat16").default("auto"),
+		"what matrices are kept and multiplied in; auto: bfloat16 where the checkpoint is stored in it and the processor or GPU has it",
+		"NAME",
+	),
+	bf16: flag(toggle().default(false), "the same as --dtype bfloat16"),
 	min_pixels: flag(whole().optional(), "least area of an image after resizing; default: the checkpoint's", "N"),
 	max_pixels: flag(whole().optional(), "most area of an image after resizing; default: the checkpoint's", "N"),
+	eager: flag(toggle().default(false), "run op by op, not as compiled graphs: slower, for comparison"),
 };
 
 const dataFlags = {
@@ -136,6 +143,8 @@ const NOT_BOTH_QUESTIONS = { path: ["task_instruction"], error: "expected --prom
 const bothOrdersShown = (o: { both_orders_rule: boolean; orders: string }) => !o.both_orders_rule || o.orders === "both";
 const samplesDiffer = (o: { samples_per_record: number; temperature: number }) => o.samples_per_record === 1 || o.temperature > 0;
 const SAMPLES_DIFFER = { path: ["samples_per_record"], error: "expected 1 with --temperature 0: all would be equal" };
+const oneDtype = (o: { bf16: boolean; dtype: string }) => !o.bf16 || o.dtype !== "float32";
+const ONE_DTYPE = { path: ["bf16"], error: "expected it or --dtype float32, not both" };
 const BOTH_ORDERS_SHOWN = { path: ["both_orders_rule"], error: "expected --orders both with it: a pair must be shown both ways" };
 
 export const sampleOptions = z
@@ -151,6 +160,7 @@ export const sampleOptions = z
 		...modelFlags,
 		overwrite,
 	})
+	.refine(oneDtype, ONE_DTYPE)
 	.refine(notBothQuestions, NOT_BOTH_QUESTIONS)
 	.refine(bothOrdersShown, BOTH_ORDERS_SHOWN)
 	.refine(samplesDiffer, SAMPLES_DIFFER);
@@ -169,23 +179,25 @@ export const convertOptions = z
 		error: "expected --data_root with it: the folder to be relative to",
 	});
 
-export const trainOptions = z.strictObject({
-	pretrain: flag(checkpointFolder(), "the model to fine-tune", "DIR"),
-	save_path: flag(text(), "receives the fine-tuned model and checkpoint-<step> folders", "DIR"),
-	train_data: flag(conversationFiles(), 'ShareGPT rows, "imagegen-cot-reward-5k:path.json" or "path.json"', "SOURCE", "repeat"),
-	data_root: flag(text().optional(), "folder of the rows' images; default: paths as they are", "DIR"),
-	...trainingFlags,
-	log_dir: flag(text().optional(), "metrics.jsonl and TensorBoard events (also --use_tensorboard); default: none", "DIR"),
-	resume_from_checkpoint: flag(text().optional(), "a checkpoint-<step> folder to go on from", "DIR"),
-	...heldOutFlags,
-	eval_batch_size: flag(whole().default(32), "judgements generated together in evaluations", "N"),
-	generate_max_len: flag(whole().default(1024), "most tokens of a judgement in evaluations", "N"),
-	use_cot: questionFlags.use_cot,
-	prompt_template: questionFlags.prompt_template,
-	seed,
-	...modelFlags,
-	overwrite,
-});
+export const trainOptions = z
+	.strictObject({
+		pretrain: flag(checkpointFolder(), "the model to fine-tune", "DIR"),
+		save_path: flag(text(), "receives the fine-tuned model and checkpoint-<step> folders", "DIR"),
+		train_data: flag(conversationFiles(), 'ShareGPT rows, "imagegen-cot-reward-5k:path.json" or "path.json"', "SOURCE", "repeat"),
+		data_root: flag(text().optional(), "folder of the rows' images; default: paths as they are", "DIR"),
+		...trainingFlags,
+		log_dir: flag(text().optional(), "metrics.jsonl and TensorBoard events (also --use_tensorboard); default: none", "DIR"),
+		resume_from_checkpoint: flag(text().optional(), "a checkpoint-<step> folder to go on from", "DIR"),
+		...heldOutFlags,
+		eval_batch_size: flag(whole().default(32), "judgements generated together in evaluations", "N"),
+		generate_max_len: flag(whole().default(1024), "most tokens of a judgement in evaluations", "N"),
+		use_cot: questionFlags.use_cot,
+		prompt_template: questionFlags.prompt_template,
+		seed,
+		...modelFlags,
+		overwrite,
+	})
+	.refine(oneDtype, ONE_DTYPE);
 
 export const evaluateOptions = z
 	.strictObject({
@@ -199,6 +211,7 @@ export const evaluateOptions = z
 		...modelFlags,
 		json: flag(toggle().default(false), "print JSON"),
 	})
+	.refine(oneDtype, ONE_DTYPE)
 	.refine(notBothQuestions, NOT_BOTH_QUESTIONS);
 
 export const runOptions = z
@@ -217,6 +230,7 @@ export const runOptions = z
 		...modelFlags,
 		overwrite,
 	})
+	.refine(oneDtype, ONE_DTYPE)
 	.refine(notBothQuestions, NOT_BOTH_QUESTIONS)
 	.refine(bothOrdersShown, BOTH_ORDERS_SHOWN)
 	.refine(samplesDiffer, SAMPLES_DIFFER)

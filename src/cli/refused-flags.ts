@@ -16,12 +16,12 @@ const ONE_PROCESS =
 const FULL_TRAINING = "all parameters are trained, there are no adapters; leave it out. A checkpoint with merged adapters loads";
 const NO_ENGINE = "the model itself generates, there is no inference engine beside it; leave it out. What counts here is --batch_size";
 const NO_WANDB = "metrics go to metrics.jsonl and TensorBoard events in --log_dir; upload those";
-const OWN_PRECISION = "this version computes in float32 (checkpoints in bfloat16 and float16 load, widened); leave it out";
+const OWN_PRECISION =
+	"the optimizer keeps float32 weights and moments and gradients are added up in float32, also with --bf16; leave it out";
 const IN_ROWS =
 	"a training row carries the question as the judge read it; leave it out here and give it to `sample`, or as --prompt_template there";
 
 const REFUSED: Readonly<Record<string, Refusal>> = {
-	bf16: { reason: OWN_PRECISION },
 	use_mp_opt: { reason: OWN_PRECISION },
 	grad_accum_dtype: { reason: OWN_PRECISION, accepts: ["fp32", "float32"] },
 	gradient_checkpointing_use_reentrant: { reason: "there is one kind of --gradient_checkpointing; leave it out" },

@@ -1,7 +1,7 @@
 /** `run`: sample, convert, train, and evaluation before and after where held-out pairs are given; everything into one folder. */
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { type Evaluation, writeText } from "../index.js";
+import { type Evaluation, type GenerativeModel, writeText } from "../index.js";
 import { convertJudgements } from "./convert.js";
 import { defineCommand } from "./define-command.js";
 import { evaluationTable, scoreHeldOut } from "./held-out.js";
@@ -58,33 +58,37 @@ async function improve(
 	const question = await chooseQuestion(options, options.model_path, session);
 	const records = await surveyRecords(options, session);
 	const heldOut = await surveyHeldOut(options, session);
-	await using model = await openJudge(options.model_path, options, session);
-	await clear();
-	await mkdir(files.logs, { recursive: true });
-	await writeText(join(files.logs, "options.json"), `${JSON.stringify(options, null, 2)}\n`);
 	const evaluations: Record<string, Evaluation> = {};
-	const score = async (when: "before" | "after") => {
+	const score = async (when: "before" | "after", model: GenerativeModel) => {
 		if (heldOut) evaluations[when] = await scoreHeldOut(model, heldOut, question, options, `judge ${when}`, session);
 		if (heldOut) await writeText(evaluationFile(files.logs), `${JSON.stringify(evaluations, null, 2)}\n`);
 		remaining.shift();
 	};
 
-	await score("before");
-	const sampled = await sampleJudgements(model, records, files, question, options, session);
-	remaining.shift();
-	session.print(describeSample(sampled));
-	if (sampled.selection.kept === 0) {
-		throw new Error(`no judgement was kept, so there is nothing to train on; ${files.stats} and ${files.rejected} say why`);
+	{
+		await using judge = await openJudge(options.model_path, options, session);
+		await clear();
+		await mkdir(files.logs, { recursive: true });
+		await writeText(join(files.logs, "options.json"), `${JSON.stringify(options, null, 2)}\n`);
+		await score("before", judge);
+		const sampled = await sampleJudgements(judge, records, files, question, options, session);
+		remaining.shift();
+		session.print(describeSample(sampled));
+		if (sampled.selection.kept === 0) {
+			throw new Error(`no judgement was kept, so there is nothing to train on; ${files.stats} and ${files.rejected} say why`);
+		}
 	}
 	const { relative_paths, image_root } = options;
 	const conversion = { data_root: image_root, relative_paths, bare_images: false };
 	const conversations = await convertJudgements(files.filtered, files.conversations, conversion, session);
 	remaining.shift();
+	// Opened anew: in bfloat16, sampling keeps half-size weights and training float32 ones.
+	await using model = await openJudge(options.model_path, options, session, { trainable: true });
 	const own = { savePath: files.checkpoint, logDir: files.logs, dataRoot: relative_paths ? image_root : undefined, question };
 	const { steps, finalLoss } = await fineTune(model, [files.conversations], options, own, session);
 	remaining.shift();
 	session.print(`${conversations} conversations, ${steps} steps, loss ${finalLoss.toFixed(4)}`);
-	await score("after");
+	await score("after", model);
 	if (heldOut) session.print(evaluationTable(evaluations));
 	session.print([`${((performance.now() - started) / 1000).toFixed(0)} s in all; files:`, ...Object.values(files)].join("\n"));
 }

@@ -45,8 +45,10 @@ export async function sampleJudgements(
 		...{ promptTemplate, useCot, signal, seed: options.seed, temperature: options.temperature },
 		...{ batchSize: options.batch_size, maxNewTokens: options.max_new_tokens, samplesPerRecord: options.samples_per_record },
 		...{ topP: options.top_p, topK: options.top_k, minP: options.min_p, repetitionPenalty: options.repetition_penalty },
-		onProgress: ({ done, errors, tokensPerSecond }) =>
-			stage.update(done, total, `${tokensPerSecond.toFixed(0)} tokens/s${errors > 0 ? `, ${errors} failed` : ""}`),
+		onProgress: ({ done, errors, tokensPerSecond, utilisation }) => {
+			const busy = utilisation === undefined ? "" : `, ${(100 * utilisation).toFixed(0)} % of rows in use`;
+			stage.update(done, total, `${tokensPerSecond.toFixed(0)} tokens/s${busy}${errors > 0 ? `, ${errors} failed` : ""}`);
+		},
 	});
 	const result = await writeJsonLines(files.rejected, async (onRejected) => {
 		const accepted = rejectFiltered(endWhenAborted(rollouts, signal), { useCot, onRejected });

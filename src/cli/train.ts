@@ -96,7 +96,7 @@ export const trainCommand = (session: Session) =>
 			await checkConversations(train_data, session);
 			const question = await chooseQuestion(options, pretrain, session);
 			const evaluate = await heldOutScores(options, question, session);
-			await using model = await openJudge(pretrain, options, session);
+			await using model = await openJudge(pretrain, options, session, { trainable: true });
 			if (!resuming) await clearOutputs({ checkpoint: savePath, logs: logDir });
 			const own = { savePath, logDir, dataRoot: options.data_root, resumeFromCheckpoint, evaluate, question };
 			const { steps, finalLoss, evaluations } = await fineTune(model, train_data, options, own, session);

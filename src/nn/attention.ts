@@ -5,13 +5,16 @@
  *
  * Legend: B batch, T query tokens, S key tokens, H query heads, K key/value heads, G = H / K, D head dim.
  */
-import { add, concat, matMul, mul, reshape, slice, softmax, type Tensor, type Tensor4D } from "../backend/tf.js";
+import { add, concat, div, exp, matMul, max, mul, reshape, slice, softmax, sub, sum, type Tensor, type Tensor4D } from "../backend/tf.js";
 
 /** Added to a score to rule a key out. Finite, so that a row with no key at all (padding) gives numbers and not NaN. */
 export const MASKED = -1e9;
 
 /** Most scores in memory at once: 256 MB. */
 const MAX_SCORES = 2 ** 26;
+
+/** Most scores of a decode step for the softmax op by op. */
+const SMALL = 2 ** 13;
 
 /**
  * Grouped-query attention without repeating the shared heads: the G query heads of a key head are stacked along T.
@@ -42,6 +45,12 @@ function attend(q: Tensor4D, k: Tensor4D, v: Tensor4D, mask?: Tensor): Tensor4D 
 	const grouped = reshape(mul(q, 1 / Math.sqrt(d)), [b, kv, (h / kv) * t, d]);
 	let scores = reshape(matMul(grouped, k, false, true), [b, h, t, s]);
 	if (mask) scores = add(scores, mask);
-	const weights = reshape(softmax(scores), [b, kv, (h / kv) * t, s]);
+	const weights = reshape(t === 1 && scores.size <= SMALL ? smallSoftmax(scores) : softmax(scores), [b, kv, (h / kv) * t, s]);
 	return reshape(matMul(weights, v), [b, h, t, d]);
+}
+
+/** softmax over the last axis op by op: oneDNN's takes 50 µs however small its operand, these five ops 9; from 2¹⁴ scores on it is the other way round. */
+function smallSoftmax(x: Tensor): Tensor {
+	const e = exp(sub(x, max(x, -1, true)));
+	return div(e, sum(e, -1, true));
 }

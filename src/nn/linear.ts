@@ -1,13 +1,14 @@
-import { add, matMul, reshape, type Tensor, type Tensor2D, type Variable } from "../backend/tf.js";
+import { add, type Tensor2D, type Variable } from "../backend/tf.js";
 import type { ParameterScope } from "./parameter-scope.js";
+import type { WeightMatrix } from "./weight-matrix.js";
 
 /** y = x Wᵀ + b, with W [out, in] as PyTorch stores it. */
 export class Linear {
-	private readonly weight: Variable;
+	private readonly weight: WeightMatrix;
 	private readonly bias?: Variable;
 
 	constructor(p: ParameterScope, { bias }: { bias: boolean }) {
-		this.weight = p.get("weight");
+		this.weight = p.matrix("weight");
 		if (bias) this.bias = p.get("bias");
 	}
 
@@ -16,9 +17,7 @@ export class Linear {
 	 * @returns [N, out]
 	 */
 	forward(x: Tensor2D): Tensor2D {
-		// A convolution whose kernel equals its stride (patch embedding) is stored [out, C, t, p, p]: the same matrix.
-		const weight: Tensor = this.weight.rank === 2 ? this.weight : reshape(this.weight, [this.weight.shape[0], -1]);
-		const y: Tensor2D = matMul(x, weight as Tensor2D, false, true);
+		const y = this.weight.project(x);
 		return this.bias ? add(y, this.bias) : y;
 	}
 }

@@ -3,16 +3,19 @@
  * `model.layers.3.self_attn.q_proj.weight`. Layers therefore mirror the checkpoint's key paths.
  */
 import type { Variable } from "../backend/tf.js";
+import { WeightMatrix } from "./weight-matrix.js";
 
 export class ParameterScope {
+	/** @param options.bfloat16 matrices compute in bfloat16. Default false. */
 	constructor(
 		private readonly parameters: ReadonlyMap<string, Variable>,
+		private readonly options: { bfloat16?: boolean } = {},
 		private readonly prefix = "",
 	) {}
 
 	/** The same parameters below `name`. */
 	scope(name: string): ParameterScope {
-		return new ParameterScope(this.parameters, `${this.prefix}${name}.`);
+		return new ParameterScope(this.parameters, this.options, `${this.prefix}${name}.`);
 	}
 
 	/** Every parameter below the prefix. */
@@ -20,7 +23,12 @@ export class ParameterScope {
 		return [...this.parameters].filter(([key]) => key.startsWith(this.prefix)).map(([, parameter]) => parameter);
 	}
 
-	/** @throws if the key is not there: the weight table and the layers disagree. */
+	/** A matrix, in the type that the model computes in. @throws as `get` */
+	matrix(name: string): WeightMatrix {
+		return new WeightMatrix(this.get(name), this.options.bfloat16 ?? false);
+	}
+
+	/** A parameter that is used as it is: a norm, a bias. @throws if the key is not there: the weight table and the layers disagree. */
 	get<V extends Variable>(name: string): V {
 		const key = this.prefix + name;
 		const parameter = this.parameters.get(key);

@@ -1,13 +1,13 @@
 /**
  * Samples judgements: records in, rollouts out, in the records' order and, within a record, in that of the samples.
  *
- * Batches are filled across records. Inside a window of batches rows are sorted by prompt length, so that little is padded; the
- * next window's images are decoded while the current one is generated. None of this shows in the results: a rollout's random
- * stream comes from its own seed (`rolloutSeed`), and windows are put back in order before they are yielded.
+ * Rows are drawn as there is room for them (`generateStream`), across records, while the next records' images are decoded. None of this shows in the
+ * results: a rollout's random stream comes from its own seed (`rolloutSeed`), and rollouts are put back in order before they are yielded.
  */
 import type { PreferenceRecord } from "../dataset/preference-record.js";
-import type { EncodedConversation, GenerateOptions, GenerateResult, GenerativeModel } from "../model/generative-model.js";
-import { encodeWindows, type Job } from "./encode-windows.js";
+import type { GeneratedSample, GenerateStreamOptions, GenerationRequest, GenerativeModel } from "../model/generative-model.js";
+import { type EncodedRecord, encodeRecords } from "./encode-records.js";
+import { generateInBatches } from "./generate-in-batches.js";
 import { checkTemplate, DEFAULT_COT_PROMPT, DEFAULT_NO_COT_PROMPT } from "./prompt.js";
 import type { Rollout } from "./rollout.js";
 import { type ProgressCounter, progressCounter, type SamplingProgress } from "./sampling-progress.js";
@@ -36,17 +36,15 @@ export interface GenerateCotOptions {
 	useCot?: boolean;
 	/** The question, `{prompt}` where the caption goes. From a file: `readPromptTemplate`. */
 	promptTemplate?: string;
-	/** Stops between two batches or decode steps; the iteration then throws the signal's reason. */
+	/** Stops between two decode steps; the iteration then throws the signal's reason. */
 	signal?: AbortSignal;
-	/** Called after every batch and every decode step. */
+	/** Called after every rollout and every decode step. */
 	onProgress?: (progress: SamplingProgress) => void;
 }
 
-const WINDOW_BATCHES = 8;
-
 /**
  * @throws RangeError at once for options out of range. While iterating: what `records` throws; the signal's reason; an Error that
- *   names the rows if the model fails. A record that can't be encoded throws nothing: its rollouts have finishReason `error`.
+ *   names the first rollout under way if the model fails. A record that can't be encoded throws nothing: its rollouts have finishReason `error`.
  */
 export function generateCoT(
 	records: Iterable<PreferenceRecord> | AsyncIterable<PreferenceRecord>,
@@ -69,120 +67,126 @@ export function generateCoT(
 ): AsyncGenerator<Rollout> {
 	checkOptions({ batchSize, maxNewTokens, samplesPerRecord, temperature, topP, topK, minP, repetitionPenalty, seed });
 	checkTemplate(promptTemplate);
-	const sampling: GenerateOptions = { maxNewTokens, temperature, topP, topK, minP, repetitionPenalty, signal };
+	const sampling: GenerateStreamOptions = { batchSize, maxNewTokens, temperature, topP, topK, minP, repetitionPenalty, signal };
 	const total = Array.isArray(records) ? records.length * samplesPerRecord : undefined;
 	const progress = progressCounter(total, onProgress);
-	return sampleWindows(records, model, { template: promptTemplate, samplesPerRecord, batchSize, sampling, seed, progress });
+	return sampleRecords(records, model, { template: promptTemplate, samplesPerRecord, sampling, seed, progress });
 }
 
 interface SamplingRun {
 	template: string;
 	samplesPerRecord: number;
-	batchSize: number;
-	sampling: GenerateOptions;
+	sampling: GenerateStreamOptions;
 	seed: number;
 	progress: ProgressCounter;
 }
 
-async function* sampleWindows(
+async function* sampleRecords(
 	records: Iterable<PreferenceRecord> | AsyncIterable<PreferenceRecord>,
 	model: GenerativeModel,
 	run: SamplingRun,
 ): AsyncGenerator<Rollout> {
 	const stop = new AbortController();
-	const shape = { ...run, windowBatches: WINDOW_BATCHES, stop: stop.signal };
-	const windows = encodeWindows(records, model.processor, shape);
-	/** A failure is thrown where the window is awaited, after the rollouts before it are out; until then it is not unhandled. */
-	const startNext = () => {
-		const window = windows.next();
-		window.catch(() => undefined);
-		return window;
-	};
-	let next = startNext();
+	const encoded = encodeRecords(records, model.processor, { template: run.template, stop: stop.signal });
+	const ledger = new Ledger(run);
+	const options = { ...run.sampling, onStep: run.progress.step };
+	const requests = ledger.requests(encoded);
 	try {
-		for (;;) {
-			run.sampling.signal?.throwIfAborted();
-			const window = await next;
-			if (window.done) return;
-			next = startNext();
-			yield* sampleWindow(window.value, model, run);
+		const samples = model.generateStream ? model.generateStream(requests, options) : generateInBatches(model, requests, options);
+		for await (const sample of samples) {
+			ledger.enter(sample);
+			yield* ledger.takeReady();
 		}
+		yield* ledger.takeReady();
+	} catch (error) {
+		yield* ledger.takeReady();
+		if (run.sampling.signal?.aborted || error === ledger.sourceFailure) throw error;
+		throw ledger.modelError(error);
 	} finally {
 		stop.abort();
-		await windows.return(undefined);
 	}
 }
 
-/** Generates a window's jobs in batches of similar length; yields in the jobs' order, each as soon as all before it are done. */
-async function* sampleWindow(jobs: Job[], model: GenerativeModel, run: SamplingRun): AsyncGenerator<Rollout> {
-	const rollouts = new Array<Rollout | undefined>(jobs.length);
-	const rows: Row[] = [];
-	for (const [place, job] of jobs.entries()) {
-		if ("kind" in job.encoded) {
-			rollouts[place] = failedRollout(job, job.encoded, run.seed);
-			run.progress.finish(1, 1);
-		} else rows.push({ place, job, encoded: job.encoded });
+/** A record whose rollouts are not all out. */
+interface Entry extends Omit<EncodedRecord, "encoded"> {
+	seeds: number[];
+	rollouts: (Rollout | undefined)[];
+	/** Rollouts that are out. */
+	yielded: number;
+}
+
+/** Which rollouts are under way, and in which order they must come out. */
+class Ledger {
+	/** What the records, or their reading, threw. */
+	sourceFailure: unknown;
+	private readonly entries: Entry[] = [];
+	private readonly byRequest = new Map<number, Entry>();
+
+	constructor(private readonly run: SamplingRun) {}
+
+	/** The records that can be asked; those that can't are entered as failed. */
+	async *requests(records: AsyncIterable<EncodedRecord>): AsyncGenerator<GenerationRequest> {
+		let request = 0;
+		try {
+			for await (const { record, promptText, encoded } of records) {
+				const seeds = this.seedsOf(record);
+				const entry: Entry = { record, promptText, seeds, rollouts: new Array(seeds.length).fill(undefined), yielded: 0 };
+				this.entries.push(entry);
+				if ("kind" in encoded) this.fail(entry, encoded);
+				else {
+					this.byRequest.set(request++, entry);
+					yield { encoded, seeds };
+				}
+			}
+		} catch (error) {
+			this.sourceFailure = error;
+			throw error;
+		}
 	}
-	rows.sort((a, b) => b.encoded.inputIds.length - a.encoded.inputIds.length || a.place - b.place);
-	let head = 0;
-	for (let from = 0; from < rows.length; from += run.batchSize) {
-		const batch = rows.slice(from, from + run.batchSize);
-		for (const [i, rollout] of (await generateBatch(batch, model, run)).entries()) rollouts[batch[i].place] = rollout;
-		for (let ready = rollouts[head]; ready; ready = rollouts[++head]) yield ready;
+
+	enter({ request, sample, tokens, text, finishReason }: GeneratedSample): void {
+		const entry = this.byRequest.get(request) as Entry;
+		const { record, promptText, seeds } = entry;
+		const outcome = { completion: text, numTokens: tokens.length, finishReason };
+		entry.rollouts[sample] = { record, sampleIndex: sample, seed: seeds[sample], promptText, ...outcome };
+		if (entry.rollouts.every((rollout) => rollout)) this.byRequest.delete(request);
+		this.run.progress.finish(1, 0, tokens.length);
 	}
-	for (let ready = rollouts[head]; ready; ready = rollouts[++head]) yield ready;
-}
 
-/** A job that could be encoded, and its place in the window. */
-interface Row {
-	place: number;
-	job: Job;
-	encoded: EncodedConversation;
-}
-
-async function generateBatch(batch: Row[], model: GenerativeModel, { sampling, seed, progress }: SamplingRun): Promise<Rollout[]> {
-	sampling.signal?.throwIfAborted();
-	// The samples of a record share its encoding: each prompt is read once, however many rows continue it.
-	const prompts = [...new Set(batch.map((row) => row.encoded))];
-	const place = new Map(prompts.map((prompt, i) => [prompt, i]));
-	const promptOfRow = batch.map((row) => place.get(row.encoded) as number);
-	const inputs = model.processor.collate(prompts, { paddingSide: "left" });
-	const seeds = batch.map(({ job }) => seedOf(job, seed));
-	progress.begin();
-	let result: GenerateResult;
-	try {
-		result = await model.generate(inputs, { ...sampling, seeds, promptOfRow, onStep: progress.step });
-	} catch (cause) {
-		if (sampling.signal?.aborted) throw cause;
-		throw batchError(batch, cause);
+	/** The next rollouts in order, up to one that is under way. */
+	*takeReady(): Generator<Rollout> {
+		for (let entry = this.entries[0]; entry; entry = this.entries[0]) {
+			for (let next = entry.rollouts[entry.yielded]; next; next = entry.rollouts[entry.yielded]) {
+				entry.yielded++;
+				yield next;
+			}
+			if (entry.yielded < entry.rollouts.length) return;
+			this.entries.shift();
+		}
 	}
-	const { tokens, texts, finishReasons } = result;
-	progress.end(
-		batch.length,
-		tokens.reduce((sum, row) => sum + row.length, 0),
-	);
-	return batch.map(({ job: { record, sampleIndex, promptText } }, i) => {
-		const outcome = { completion: texts[i], numTokens: tokens[i].length, finishReason: finishReasons[i] };
-		return { record, sampleIndex, seed: seeds[i], promptText, ...outcome };
-	});
-}
 
-function seedOf({ record, sampleIndex }: Job, runSeed: number): number {
-	return rolloutSeed(runSeed, record.key, record.order, sampleIndex);
-}
+	/** A model that fails is the run's failure: the next rollouts would fare no better. */
+	modelError(cause: unknown): Error {
+		const under = this.entries.reduce((sum, { rollouts }) => sum + rollouts.filter((rollout) => !rollout).length, 0);
+		const first = this.entries.find(({ rollouts }) => rollouts.some((rollout) => !rollout))?.record;
+		const rows = first ? `, the first of record ${first.source.row} of ${first.source.file} (${first.key})` : "";
+		const reason = cause instanceof Error ? cause.message : String(cause);
+		return new Error(`generation failed with ${under} rollouts under way${rows}: ${reason}; if memory ran out, take a smaller batchSize`, {
+			cause,
+		});
+	}
 
-function failedRollout(job: Job, error: NonNullable<Rollout["error"]>, runSeed: number): Rollout {
-	const { record, sampleIndex, promptText } = job;
-	return { record, sampleIndex, seed: seedOf(job, runSeed), promptText, completion: "", numTokens: 0, finishReason: "error", error };
-}
+	private fail(entry: Entry, error: NonNullable<Rollout["error"]>): void {
+		const { record, promptText, seeds } = entry;
+		entry.rollouts = seeds.map((seed, sampleIndex) => {
+			return { record, sampleIndex, seed, promptText, completion: "", numTokens: 0, finishReason: "error", error };
+		});
+		this.run.progress.finish(seeds.length, seeds.length, 0);
+	}
 
-/** A model that fails is the run's failure: the next batch would fare no better, and nothing is known about these rows. */
-function batchError(batch: Row[], cause: unknown): Error {
-	const { source, key } = batch[0].job.record;
-	const longest = batch[0].encoded.inputIds.length;
-	const rows = `a batch of ${batch.length} rows, up to ${longest} prompt tokens, first record ${source.row} of ${source.file} (${key})`;
-	const reason = cause instanceof Error ? cause.message : String(cause);
-	return new Error(`generation failed on ${rows}: ${reason}; if memory ran out, take a smaller batchSize`, { cause });
+	private seedsOf({ key, order }: PreferenceRecord): number[] {
+		return Array.from({ length: this.run.samplesPerRecord }, (_, sample) => rolloutSeed(this.run.seed, key, order, sample));
+	}
 }
 
 type Checked = Required<Pick<GenerateCotOptions, "batchSize" | "maxNewTokens" | "samplesPerRecord" | "temperature" | "seed">> &

@@ -8,51 +8,43 @@ export interface SamplingProgress {
 	total?: number;
 	/** Rollouts that could not be generated. */
 	errors: number;
-	/** Tokens generated so far. */
+	/** Tokens of the finished rollouts. */
 	tokens: number;
-	/** Tokens per second of generation since the start. */
+	/** Tokens generated per second since the start, those of running rollouts included. */
 	tokensPerSecond: number;
+	/** Running rows among those that were computed, over all decode steps: 1 where no row ever waited for another. Absent before the first step. */
+	utilisation?: number;
 	elapsedSeconds: number;
 }
 
-/** What `generateCoT` tells of each batch. */
+/** What `generateCoT` tells it. */
 export interface ProgressCounter {
-	/** Rollouts that took no generation. */
-	finish(rollouts: number, errors: number): void;
-	begin(): void;
-	step(running: number): void;
-	end(rollouts: number, tokens: number): void;
+	/** Finished rollouts; `failed` of them took no generation. */
+	finish(rollouts: number, failed: number, tokens: number): void;
+	/** A decode step: `running` rows of `rows`. */
+	step(running: number, rows: number): void;
 }
 
-/** Counts rows still running as one token each per step, and puts the exact number in its place when the batch is done. */
 export function progressCounter(
 	total: number | undefined,
 	onProgress: ((progress: SamplingProgress) => void) | undefined,
 ): ProgressCounter {
 	const start = performance.now();
-	let [done, errors, tokens, batchTokens, generating, batchStart] = [0, 0, 0, 0, 0, 0];
-	const report = (current: number) => {
-		const seconds = (generating + current) / 1000;
-		const tokensPerSecond = seconds > 0 ? (tokens + batchTokens) / seconds : 0;
+	let [done, errors, tokens, ran, computed] = [0, 0, 0, 0, 0];
+	const report = () => {
 		const elapsedSeconds = (performance.now() - start) / 1000;
-		onProgress?.({ done, ...(total !== undefined && { total }), errors, tokens: tokens + batchTokens, tokensPerSecond, elapsedSeconds });
+		const tokensPerSecond = elapsedSeconds > 0 ? Math.max(tokens, ran) / elapsedSeconds : 0;
+		const utilisation = computed > 0 ? ran / computed : undefined;
+		onProgress?.({ done, ...(total !== undefined && { total }), errors, tokens, tokensPerSecond, utilisation, elapsedSeconds });
 	};
 	return {
-		finish(rollouts, failed) {
-			done += rollouts;
-			errors += failed;
-			report(0);
+		finish(rollouts, failed, newTokens) {
+			[done, errors, tokens] = [done + rollouts, errors + failed, tokens + newTokens];
+			report();
 		},
-		begin() {
-			batchStart = performance.now();
-		},
-		step(running) {
-			batchTokens += running;
-			report(performance.now() - batchStart);
-		},
-		end(rollouts, exact) {
-			[done, tokens, batchTokens, generating] = [done + rollouts, tokens + exact, 0, generating + performance.now() - batchStart];
-			report(0);
+		step(running, rows) {
+			[ran, computed] = [ran + running, computed + rows];
+			report();
 		},
 	};
 }

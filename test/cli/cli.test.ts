@@ -86,7 +86,7 @@ describe("usage", () => {
 		const train = ["train", "--pretrain", TINY, "--save_path", at("never"), "--train_data", "rows.json"];
 		const [unknown, refused, command, value] = await Promise.all([
 			cli([...train, "--micro_batch_size", "1"]),
-			cli([...train, "--zero_stage", "3", "--bf16"]),
+			cli([...train, "--zero_stage", "3", "--use_mp_opt"]),
 			cli(["trian"]),
 			cli([...train, "--max-epochs=many"]),
 		]);

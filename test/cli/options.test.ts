@@ -50,6 +50,8 @@ describe("parseOptions", () => {
 		[{ top_p: "1.5" }, '--top_p: expected a number above 0, 1 or less, got "1.5"'],
 		[{ temperature: "NaN" }, '--temperature: expected a number, 0 or more, got "NaN"'],
 		[{ backend: "gpu" }, '--backend: expected auto, native-gpu, native-cpu, wasm or cpu, got "gpu"'],
+		[{ dtype: "float16" }, '--dtype: expected auto, float32 or bfloat16, got "float16"'],
+		[{ bf16: true, dtype: "float32" }, "--bf16: expected it or --dtype float32, not both"],
 		[{ data_path: "pairs.json" }, '--data_path: source "pairs.json": expected "schema:path"'],
 		[{ model_path: "Qwen/Qwen2.5-VL-3B-Instruct" }, "--model_path: expected the folder of a Hugging Face checkpoint"],
 		[{ output_path: undefined }, "--output_path is missing: a folder"],
@@ -93,7 +95,7 @@ describe("config files", () => {
 	it.each([
 		["batchsize: 8", /unknown key batchsize; did you mean batch_size\?/],
 		["colour: red", /unknown key colour; see `tfjs-rft run --help`/],
-		["bf16: true", /bf16 can't be honoured .*float32/],
+		["use_mp_opt: true", /use_mp_opt can't be honoured .*float32/],
 		["zero_stage: 3", /zero_stage 3 can't be honoured .*one process/],
 		["- batch_size", /expected a mapping/],
 		["a: b: c", /expected YAML/],
@@ -104,14 +106,14 @@ describe("config files", () => {
 
 	it("refuses a missing file, and takes values that ask for nothing", async () => {
 		await expect(readConfig(join(folder, "none.yaml"), RUN_KEYS)).rejects.toThrow(/none\.yaml: can't be read/);
-		expect((await config("d.yaml", "bf16: false\nzero_stage: 0\nlimit:")).values).toEqual({});
+		expect((await config("d.yaml", "use_mp_opt: false\nzero_stage: 0\nlimit:")).values).toEqual({});
 	});
 });
 
 describe("refused flags", () => {
 	it("answers each with a reason, and none that a command has", () => {
 		const refused = refusedFlags(Object.keys(trainOptions.shape));
-		expect(refused).toEqual(expect.arrayContaining(["bf16", "zero_stage", "flash_attn", "lora_rank", "use_wandb"]));
+		expect(refused).toEqual(expect.arrayContaining(["use_mp_opt", "zero_stage", "flash_attn", "lora_rank", "use_wandb"]));
 		expect(refused).not.toContain("eval_data_path");
 		for (const name of refused) expect(() => refuseFlag(name, null, `--${name}`)).toThrow(/can't be honoured in this version: .{20}/);
 	});

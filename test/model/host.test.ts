@@ -303,6 +303,10 @@ describe("loading errors are those of loadModel", () => {
 		expect((there as Error).message).toBe((here as Error).message);
 	});
 
+	it("a type that the backend has not", async () => {
+		await expect(hostModel(CHECKPOINT, { backend: "wasm", dtype: "bfloat16" })).rejects.toThrow(/the backend wasm has no bfloat16/);
+	});
+
 	it("a backend that can't be had, with its class and fields", async () => {
 		const error = await hostModel(CHECKPOINT, { backend: "native-gpu" }).catch((e: unknown) => e);
 		expect(error).toBeInstanceOf(BackendUnavailableError);

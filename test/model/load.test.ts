@@ -5,12 +5,13 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { memory } from "../../src/backend/tf.js";
-import { bytesToFloat32, float32ToBytes } from "../../src/checkpoint/dtype.js";
+import { bytesToFloat32, DTYPE_BYTES, float32ToBytes } from "../../src/checkpoint/dtype.js";
 import { type Checkpoint, openCheckpoint } from "../../src/checkpoint/open-checkpoint.js";
 import { writeCheckpoint } from "../../src/checkpoint/write-checkpoint.js";
 import { parseConfig } from "../../src/model/qwen2_5_vl/config.js";
 import { initModel, loadModel, saveModel } from "../../src/model/qwen2_5_vl/load.js";
 import { weightTable } from "../../src/model/qwen2_5_vl/weights.js";
+import { nativeMissing } from "../backend/native-runtime.js";
 import { goldenPath } from "../fixtures/read-golden.js";
 
 const CHECKPOINT = goldenPath("tiny-qwen2_5_vl");
@@ -107,7 +108,9 @@ describe("loadModel", () => {
 		await expect(loadModel(scratch, { backend })).rejects.toThrow(
 			/config\.json: no such file; expected the folder of a Hugging Face checkpoint/,
 		);
-		await expect(loadModel(CHECKPOINT, { backend, dtype: "bfloat16" as "auto" })).rejects.toThrow(/dtype bfloat16 is not computed in/);
+		await expect(loadModel(CHECKPOINT, { backend, dtype: "bfloat16" })).rejects.toThrow(
+			/the backend cpu has no bfloat16; expected native-cpu or native-gpu. Run `npx tfjs-rft setup`, or use dtype "auto"/,
+		);
 	});
 });
 
@@ -161,7 +164,11 @@ describe("initModel", () => {
 });
 
 describe("memory while loading", () => {
-	it("peaks at no more than 1.2 × the weights", async () => {
+	it.each([
+		["F32", "float32"],
+		["BF16", "bfloat16"],
+	] as const)("peaks at no more than 1.2 × the weights, of %s in %s", async (stored, dtype) => {
+		if (dtype === "bfloat16" && nativeMissing) return expect(nativeMissing).toMatch(/setup/); // no other backend has it
 		const config = JSON.parse(await readFile(join(CHECKPOINT, "config.json"), "utf8"));
 		Object.assign(config.text_config, {
 			hidden_size: 512,
@@ -171,21 +178,21 @@ describe("memory while loading", () => {
 			rope_parameters: { ...config.text_config.rope_parameters, mrope_section: [16, 24, 24] },
 		});
 		config.vision_config.out_hidden_size = 512;
-		const dir = join(scratch, "large");
+		const dir = join(scratch, `large-${stored}`);
 		const entries = [...weightTable(parseConfig(config))].map(([name, shape]) => ({
 			name,
 			shape,
-			dtype: "F32" as const,
-			data: () => new Uint8Array(4 * shape.reduce((a, b) => a * b, 1)).fill(60),
+			dtype: stored,
+			data: () => new Uint8Array(DTYPE_BYTES[stored] * shape.reduce((a, b) => a * b, 1)).fill(60),
 		}));
 		await writeCheckpoint(dir, entries);
 		for (const file of OTHER_FILES) await copyFile(join(CHECKPOINT, file), join(dir, file));
 		await writeFile(join(dir, "config.json"), JSON.stringify(config));
 		const script = fileURLToPath(new URL("./measure-load.ts", import.meta.url));
-		const run = spawnSync(process.execPath, ["--import", "tsx", script, dir], { encoding: "utf8" });
+		const run = spawnSync(process.execPath, ["--import", "tsx", script, dir, dtype], { encoding: "utf8" });
 		expect(run.status, run.stderr).toBe(0);
 		const { weights, peak } = JSON.parse(run.stdout) as { weights: number; peak: number };
-		expect(weights).toBeGreaterThan(150e6);
+		expect(weights).toBeGreaterThan(DTYPE_BYTES[stored] * 38e6);
 		expect(peak / weights, `${(peak / 1e6).toFixed(0)} MB for ${(weights / 1e6).toFixed(0)} MB of weights`).toBeLessThanOrEqual(1.2);
 	});
 });

@@ -44,7 +44,7 @@ const gridsOf = (g: Golden, name: string) => {
 };
 
 /** Rows of [B, T, V] where the mask is 1. */
-function realRows(logits: Float32Array, mask: Int32Array, vocab: number): Float32Array {
+export function realRows(logits: Float32Array, mask: Int32Array, vocab: number): Float32Array {
 	const rows = [...mask.keys()].filter((i) => mask[i]);
 	const out = new Float32Array(rows.length * vocab);
 	rows.forEach((row, n) => {

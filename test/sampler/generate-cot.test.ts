@@ -243,7 +243,7 @@ describe("what fails", () => {
 		};
 		const run = sample(records(3), { ...fakeModel({ answer: rightAnswer }), generate }, { batchSize: 2 });
 		await expect(run).rejects.toThrow(
-			/generation failed on a batch of 2 rows, up to \d+ prompt tokens, first record \d of pairs.json \(key-\d\): out of memory; .*smaller batchSize/,
+			/generation failed with 3 rollouts under way, the first of record 0 of pairs.json \(key-0\): out of memory; .*smaller batchSize/,
 		);
 	});
 

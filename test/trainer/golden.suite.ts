@@ -30,7 +30,7 @@ const reference = z
 	.parse(JSON.parse(readFileSync(goldenPath("train.json"), "utf8")));
 
 /** The batch's rows as examples: padding cut off, each with its own two images. */
-async function examples(): Promise<TrainingExample[]> {
+export async function examples(): Promise<TrainingExample[]> {
 	const train = await golden("train");
 	const images = await golden("forward");
 	const { data: ids, shape } = train.int("input_ids");

@@ -1,6 +1,7 @@
 /** Checks of the machine: Node, processor, memory, GPU driver, and the tools that setup calls. */
 import { readFileSync } from "node:fs";
 import { availableParallelism, cpus, freemem, totalmem } from "node:os";
+import { bfloat16Instructions } from "../bfloat16-instructions.js";
 import { findNvidiaDriver } from "../nvidia-driver.js";
 import { findCompiler } from "../setup/compile-addon.js";
 import { findPip } from "../setup/find-pip.js";
@@ -41,15 +42,11 @@ function availableMemory(): number {
 }
 
 /** bfloat16 instructions of the processor. Without them bfloat16 saves memory but no time. */
-export function checkBfloat16Instructions(cpuinfo = readCpuinfo()): DoctorCheck {
+export function checkBfloat16Instructions(cpuinfo?: string): DoctorCheck {
 	const name = "bf16 instructions";
-	const flags = ["avx512_bf16", "amx_bf16", "avx_ne_convert", "bf16"].filter((flag) => new RegExp(`\\b${flag}\\b`).test(cpuinfo));
-	if (flags.length > 0) return { name, ok: true, found: flags.join(", ") };
-	return { name, ok: true, found: "none: bfloat16 on this processor saves memory, not time" };
-}
-
-function readCpuinfo(): string {
-	return process.platform === "linux" ? readFileSync("/proc/cpuinfo", "utf8").slice(0, 8192) : "";
+	const flags = bfloat16Instructions(cpuinfo);
+	if (flags.length > 0) return { name, ok: true, found: `${flags.join(", ")}: --dtype auto computes checkpoints in bfloat16 natively` };
+	return { name, ok: true, found: "none: --dtype auto stays in float32; bfloat16 on this processor saves memory, not time" };
 }
 
 /** The NVIDIA driver and its GPUs. None is an ordinary answer; a driver that does not answer is not. */

@@ -2,19 +2,21 @@
  * A checkpoint folder to a model, and back: `loadModel`, `saveModel`, and `initModel` for a model without weights yet.
  *
  * Tensors are read by offset, one at a time, largest first, through one scratch buffer that shrinks as they do: at no time is more
- * than the tensors loaded so far and one scratch copy of the newest in memory. Weights are float32 in memory whatever
- * they are on disk.
+ * than the tensors loaded so far and one scratch copy of the newest in memory. What type weights have in memory is
+ * choose-dtype.ts's; bfloat16 on disk becomes bfloat16 in memory without being widened.
  */
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
+import { bfloat16FromBytes, isBfloat16, toBfloat16, toFloat32 } from "../../backend/bfloat16.js";
 import { type BackendRequest, selectBackend } from "../../backend/select-backend.js";
 import { tensorFromView } from "../../backend/tensor-from-view.js";
-import { ones, randomNormal, type Tensor, type Variable, variable, zeros } from "../../backend/tf.js";
+import { ones, randomNormal, type Tensor, tidy, type Variable, variable, zeros } from "../../backend/tf.js";
 import { bytesToFloat32, DTYPE_BYTES, type FloatDtype, float32ToBytes } from "../../checkpoint/dtype.js";
-import { openCheckpoint } from "../../checkpoint/open-checkpoint.js";
+import { type Checkpoint, openCheckpoint } from "../../checkpoint/open-checkpoint.js";
 import { writeCheckpoint } from "../../checkpoint/write-checkpoint.js";
 import { writeWhole } from "../../checkpoint/write-whole.js";
+import { chooseDtype, type DtypeRequest } from "./choose-dtype.js";
 import { parseConfig, type Qwen2_5VLConfig } from "./config.js";
 import { loadProcessor, saveProcessorFiles } from "./processor.js";
 import { Qwen2_5VLModel } from "./qwen2_5_vl.js";
@@ -24,8 +26,16 @@ import { matchKeys, weightTable } from "./weights.js";
 export interface LoadModelOptions {
 	/** Default `auto`: native GPU, native CPU, wasm, cpu, the first that works. Any other is taken or the load fails. */
 	backend?: BackendRequest;
-	/** Compute type. `auto` is float32, the only one that this version computes in; half-precision files are widened. */
-	dtype?: "auto" | "float32";
+	/**
+	 * What matrices are kept and multiplied in. Default `auto`: bfloat16 where the checkpoint is stored in it and the processor or GPU has
+	 * it, else float32. Of a checkpoint in another type, `bfloat16` rounds the matrices.
+	 */
+	dtype?: DtypeRequest;
+	/**
+	 * Keep float32 master weights, to train a model that computes in bfloat16. Without it (the default) such a model has bfloat16 matrices
+	 * only, half the memory, and can sample but not be trained. A float32 model is trainable either way.
+	 */
+	trainable?: boolean;
 	/** Folder of the tokenizer and processor files, where they are not with the weights. Default: `dir`. */
 	processorDir?: string;
 	/** Fewest and most pixels of an image after resizing. Default: preprocessor_config.json. */
@@ -38,10 +48,15 @@ export interface LoadModelOptions {
 /**
  * Loads a Qwen2.5-VL checkpoint in Hugging Face layout.
  * @param dir holds config.json, model.safetensors (or shards), tokenizer and processor files
- * @throws if a file is missing or damaged, a tensor is missing, unexpected or of another shape, or the backend can't be had
+ * @throws if a file is missing or damaged, a tensor is missing, unexpected or of another shape, the backend can't be had, or it has no
+ *   bfloat16 and that was asked for
  */
 export async function loadModel(dir: string, options: LoadModelOptions = {}): Promise<Qwen2_5VLModel> {
-	return assemble(dir, options, (config) => readParameters(config, dir));
+	const readers = {
+		stored: () => isStoredInBfloat16(dir),
+		read: (config: Qwen2_5VLConfig, keepBfloat16: boolean) => readParameters(config, dir, keepBfloat16),
+	};
+	return assemble(dir, options, readers);
 }
 
 /**
@@ -49,11 +64,18 @@ export async function loadModel(dir: string, options: LoadModelOptions = {}): Pr
  * @param seed uint32; the same seed gives the same weights
  */
 export async function initModel(dir: string, { seed = 0, ...options }: LoadModelOptions & { seed?: number } = {}): Promise<Qwen2_5VLModel> {
-	return assemble(dir, options, async (config) => drawParameters(config, seed));
+	const readers = {
+		stored: async () => false,
+		read: async (config: Qwen2_5VLConfig, keepBfloat16: boolean) => drawParameters(config, seed, keepBfloat16),
+	};
+	return assemble(dir, options, readers);
 }
 
 export interface SaveModelOptions {
-	/** How weights are stored. Default float32, as they are in memory; half types round. */
+	/**
+	 * How weights are stored; half types round. Default: each as it is in memory, so float32, but for the matrices of a model that was loaded in
+	 * bfloat16 without `trainable`.
+	 */
 	dtype?: "float32" | "bfloat16" | "float16";
 	/** Larger checkpoints are split. Default 5e9 bytes, as in transformers. */
 	maxShardBytes?: number;
@@ -66,28 +88,52 @@ export async function saveModel(model: Qwen2_5VLModel, dir: string, options: Sav
 
 async function assemble(
 	dir: string,
-	{ backend = "auto", dtype = "auto", processorDir = dir, minPixels, maxPixels, eager }: LoadModelOptions,
-	makeParameters: (config: Qwen2_5VLConfig) => Promise<Map<string, Variable>>,
+	{ backend = "auto", dtype: request = "auto", trainable = false, processorDir = dir, minPixels, maxPixels, eager }: LoadModelOptions,
+	weights: WeightSource,
 ): Promise<Qwen2_5VLModel> {
-	if (dtype !== "auto" && dtype !== "float32") {
-		throw new Error(`loadModel: dtype ${dtype} is not computed in by this version; use "auto" or "float32" (half-precision files load)`);
-	}
 	const config = await readConfig(join(dir, "config.json"));
 	const selected = await selectBackend(backend);
 	const processor = await loadProcessor(processorDir, { minPixels, maxPixels });
 	const eosTokenIds = await readEosTokenIds(dir, config);
-	const parameters = await makeParameters(config);
+	const { dtype, reason } = chooseDtype(request, await weights.stored(), selected.name);
+	const frozen = dtype === "bfloat16" && !trainable;
+	const parameters = await weights.read(config, frozen);
 	return new Qwen2_5VLModel(config, {
 		parameters,
 		processor,
 		eosTokenIds,
-		backendReason: selected.reason,
+		dtype,
+		frozen,
+		backendReason: `${selected.reason}; ${reason}`,
 		eager,
 		save: (to, options) => saveParameters(parameters, config, { from: dir, processorDir, to }, options),
 	});
 }
 
-async function readParameters(config: Qwen2_5VLConfig, dir: string): Promise<Map<string, Variable>> {
+/** Where `assemble` has its weights from. */
+interface WeightSource {
+	/** Whether the matrices are bfloat16 on disk. */
+	stored(): Promise<boolean>;
+	/** @param keepBfloat16 matrices are bfloat16 in memory; what is not a matrix is float32 */
+	read(config: Qwen2_5VLConfig, keepBfloat16: boolean): Promise<Map<string, Variable>>;
+}
+
+async function isStoredInBfloat16(dir: string): Promise<boolean> {
+	const checkpoint = await openCheckpoint(dir);
+	try {
+		const matrices = checkpoint
+			.names()
+			.map((name) => checkpoint.entry(name))
+			.filter(({ shape }) => isMatrix(shape));
+		return matrices.length > 0 && matrices.every(({ dtype }) => dtype === "BF16");
+	} finally {
+		await checkpoint.close();
+	}
+}
+
+const isMatrix = (shape: readonly number[]) => shape.length > 1;
+
+async function readParameters(config: Qwen2_5VLConfig, dir: string, keepBfloat16: boolean): Promise<Map<string, Variable>> {
 	const checkpoint = await openCheckpoint(dir);
 	try {
 		const table = weightTable(config);
@@ -95,16 +141,10 @@ async function readParameters(config: Qwen2_5VLConfig, dir: string): Promise<Map
 		const keys = matchKeys(table, entries, config.tieWordEmbeddings, dir);
 		const bySize = [...keys].sort((a, b) => elements(table.get(b[0])) - elements(table.get(a[0])));
 		const loaded = new Map<string, Variable>();
-		const scratch = { bytes: new ArrayBuffer(0), floats: new ArrayBuffer(0) };
+		const scratch: Scratch = { bytes: new ArrayBuffer(0), floats: new ArrayBuffer(0) };
 		for (const [key, name] of bySize) {
-			const { dtype } = checkpoint.entry(name);
 			const shape = table.get(key)!;
-			const count = elements(shape);
-			const bytes = await checkpoint.read(name, new Uint8Array(shrink(scratch, "bytes", count * DTYPE_BYTES[dtype])));
-			const values =
-				dtype === "F32" ? new Float32Array(bytes.buffer, bytes.byteOffset, count) : new Float32Array(shrink(scratch, "floats", count * 4));
-			if (dtype !== "F32") bytesToFloat32(bytes, dtype, values);
-			loaded.set(key, own(tensorFromView(values, shape as [number])));
+			loaded.set(key, own(await readTensor(checkpoint, name, shape, keepBfloat16 && isMatrix(shape), scratch)));
 		}
 		return inTableOrder(table, loaded);
 	} finally {
@@ -112,8 +152,29 @@ async function readParameters(config: Qwen2_5VLConfig, dir: string): Promise<Map
 	}
 }
 
+type Scratch = Record<"bytes" | "floats", ArrayBuffer>;
+
+async function readTensor(checkpoint: Checkpoint, name: string, shape: number[], bfloat16: boolean, scratch: Scratch): Promise<Tensor> {
+	const { dtype } = checkpoint.entry(name);
+	const count = elements(shape);
+	const bytes = await checkpoint.read(name, new Uint8Array(shrink(scratch, "bytes", count * DTYPE_BYTES[dtype])));
+	if (bfloat16 && dtype === "BF16") return bfloat16FromBytes(bytes, shape);
+	const values =
+		dtype === "F32" ? new Float32Array(bytes.buffer, bytes.byteOffset, count) : new Float32Array(shrink(scratch, "floats", count * 4));
+	if (dtype !== "F32") bytesToFloat32(bytes, dtype, values);
+	const tensor: Tensor = tensorFromView(values, shape as [number]);
+	return bfloat16 ? rounded(tensor) : tensor;
+}
+
+/** The tensor in bfloat16, instead of itself. */
+function rounded(tensor: Tensor): Tensor {
+	const narrow = toBfloat16(tensor);
+	tensor.dispose();
+	return narrow;
+}
+
 /** A scratch buffer of exactly `size` bytes; a resizable one, since that gives pages back at once and not when the collector runs. */
-function shrink(scratch: Record<"bytes" | "floats", ArrayBuffer>, which: "bytes" | "floats", size: number): ArrayBuffer {
+function shrink(scratch: Scratch, which: keyof Scratch, size: number): ArrayBuffer {
 	const current = scratch[which] as ResizableArrayBuffer;
 	if (current.maxByteLength >= size && current.resizable) current.resize(size);
 	else scratch[which] = new (ArrayBuffer as ResizableArrayBufferConstructor)(size, { maxByteLength: size });
@@ -126,9 +187,9 @@ type ResizableArrayBufferConstructor = new (size: number, options: { maxByteLeng
 
 const elements = (shape: readonly number[] | undefined) => (shape ?? []).reduce((product, dim) => product * dim, 1);
 
-/** A variable that takes the tensor over. */
+/** A variable that takes the tensor over; one in bfloat16 has no gradient. */
 function own(tensor: Tensor): Variable {
-	const owned = variable(tensor);
+	const owned = variable(tensor, !isBfloat16(tensor));
 	tensor.dispose();
 	return owned;
 }
@@ -137,13 +198,14 @@ function inTableOrder(table: ReadonlyMap<string, unknown>, loaded: Map<string, V
 	return new Map([...table.keys()].map((key) => [key, loaded.get(key)!]));
 }
 
-function drawParameters(config: Qwen2_5VLConfig, seed: number): Map<string, Variable> {
+function drawParameters(config: Qwen2_5VLConfig, seed: number, keepBfloat16: boolean): Map<string, Variable> {
 	const isNorm = (key: string) => /norm|ln_q/.test(key);
 	return new Map(
 		[...weightTable(config)].map(([key, shape], i) => {
 			if (isNorm(key)) return [key, own(ones(shape))];
 			if (key.endsWith(".bias")) return [key, own(zeros(shape))];
-			return [key, own(randomNormal(shape, 0, config.text.initializerRange, "float32", seed + i))];
+			const drawn: Tensor = randomNormal(shape, 0, config.text.initializerRange, "float32", seed + i);
+			return [key, own(keepBfloat16 ? rounded(drawn) : drawn)];
 		}),
 	);
 }
@@ -158,22 +220,31 @@ async function saveParameters(
 	parameters: Map<string, Variable>,
 	config: Qwen2_5VLConfig,
 	{ from, processorDir, to }: { from: string; processorDir: string; to: string },
-	{ dtype = "float32", maxShardBytes }: SaveModelOptions = {},
+	{ dtype, maxShardBytes }: SaveModelOptions = {},
 ): Promise<void> {
 	await mkdir(to, { recursive: true });
 	const raw = { ...config.raw };
 	delete raw.torch_dtype;
-	const entries = [...parameters].map(([name, parameter]) => ({
-		name,
-		shape: parameter.shape,
-		dtype: HUB_DTYPE[dtype],
-		data: async () => float32ToBytes((await parameter.data()) as Float32Array, HUB_DTYPE[dtype]),
-	}));
+	const dtypeOf = (parameter: Variable) => dtype ?? (isBfloat16(parameter) ? "bfloat16" : "float32");
+	const entries = [...parameters].map(([name, parameter]) => {
+		const stored = HUB_DTYPE[dtypeOf(parameter)];
+		return { name, shape: parameter.shape, dtype: stored, data: async () => float32ToBytes(await readBack(parameter), stored) };
+	});
+	const matrices = dtypeOf(parameters.get("model.embed_tokens.weight")!);
 	const generationConfig = await readTextFile(join(from, "generation_config.json"));
 	await saveProcessorFiles(processorDir, to);
 	if (generationConfig) await writeWhole(join(to, "generation_config.json"), async (f) => f.writeFile(generationConfig));
 	await writeCheckpoint(to, entries, { maxShardBytes });
-	await writeWhole(join(to, "config.json"), async (f) => f.writeFile(`${JSON.stringify({ ...raw, dtype }, null, 2)}\n`));
+	await writeWhole(join(to, "config.json"), async (f) => f.writeFile(`${JSON.stringify({ ...raw, dtype: matrices }, null, 2)}\n`));
+}
+
+async function readBack(parameter: Variable): Promise<Float32Array> {
+	const values = tidy(() => (isBfloat16(parameter) ? toFloat32<Tensor>(parameter) : parameter.clone()));
+	try {
+		return (await values.data()) as Float32Array;
+	} finally {
+		values.dispose();
+	}
 }
 
 const idOrIds = z.union([z.int(), z.array(z.int())]).nullish();

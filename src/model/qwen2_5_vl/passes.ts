@@ -46,6 +46,8 @@ export interface Passes {
 	decode(inputs: DecodeInputs): Promise<{ logits: Tensor2D; best: Tensor1D }>;
 	/** Graphs held now. */
 	readonly signatures: number;
+	/** How decode steps run, and why. */
+	readonly reason: string;
 	dispose(): void;
 }
 
@@ -53,6 +55,7 @@ export interface Passes {
 interface Runnable<Args extends unknown[], Result> {
 	runAsync(args: Args): Promise<Result>;
 	readonly signatures: number;
+	readonly modeReason: string;
 	dispose(): void;
 }
 
@@ -90,6 +93,9 @@ export function makePasses(model: Qwen2_5VLModel, eager: boolean): Passes {
 		get signatures() {
 			return vision.signatures + prefill.signatures + decode.signatures;
 		},
+		get reason() {
+			return decode.modeReason;
+		},
 		dispose() {
 			for (const pass of [vision, prefill, decode]) pass.dispose();
 		},
@@ -97,5 +103,10 @@ export function makePasses(model: Qwen2_5VLModel, eager: boolean): Passes {
 }
 
 function eagerly<Args extends unknown[], Result>(fn: (...args: Args) => Result): Runnable<Args, Result> {
-	return { runAsync: async (args) => tidy(() => fn(...args) as never) as Result, signatures: 0, dispose() {} };
+	return {
+		runAsync: async (args) => tidy(() => fn(...args) as never) as Result,
+		signatures: 0,
+		modeReason: "eager, as asked",
+		dispose() {},
+	};
 }

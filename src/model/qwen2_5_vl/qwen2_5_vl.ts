@@ -8,10 +8,8 @@ import {
 	concat,
 	dispose,
 	gather,
-	matMul,
 	type Rank,
 	reshape,
-	type Tensor,
 	type Tensor1D,
 	type Tensor2D,
 	type Tensor3D,
@@ -23,6 +21,7 @@ import {
 import { ParameterScope } from "../../nn/parameter-scope.js";
 import { inverseFrequencies, type RotaryTables } from "../../nn/rotary.js";
 import { selectRows } from "../../nn/select-rows.js";
+import type { WeightMatrix } from "../../nn/weight-matrix.js";
 import type {
 	ForwardOptions,
 	GeneratedSample,
@@ -51,7 +50,11 @@ export interface Qwen2_5VLParts {
 	processor: Processor;
 	/** Tokens that end a row unless the caller names others (generation_config.json). */
 	eosTokenIds: readonly number[];
-	/** One line on the backend that was taken and why. */
+	/** What matrices are multiplied in. */
+	dtype: "float32" | "bfloat16";
+	/** The matrices are in bfloat16 themselves, without float32 masters: nothing can be trained. */
+	frozen: boolean;
+	/** One line on the backend and the type that were taken and why. */
 	backendReason: string;
 	/** Run generation op by op instead of as graphs. Default false. */
 	eager?: boolean;
@@ -62,18 +65,23 @@ export interface Qwen2_5VLParts {
 export class Qwen2_5VLModel implements TrainableModel {
 	readonly processor: Processor;
 	readonly eosTokenIds: readonly number[];
+	/** What matrices are multiplied in. */
+	readonly dtype: "float32" | "bfloat16";
 	readonly backendReason: string;
 	/** Exposed for probes and tests; `hiddenStates` is what a user wants. */
 	readonly visual: VisionTower;
 	readonly language: LanguageModel;
 	private readonly frequencies: Float32Array;
+	private readonly head: WeightMatrix;
 	private readonly passes: Passes;
 
 	constructor(
 		readonly config: Qwen2_5VLConfig,
 		private readonly parts: Qwen2_5VLParts,
 	) {
-		const root = new ParameterScope(parts.parameters);
+		const root = new ParameterScope(parts.parameters, { bfloat16: parts.dtype === "bfloat16" });
+		this.dtype = parts.dtype;
+		this.head = root.matrix(config.tieWordEmbeddings ? "model.embed_tokens.weight" : "lm_head.weight");
 		this.processor = parts.processor;
 		this.eosTokenIds = parts.eosTokenIds;
 		this.backendReason = parts.backendReason;
@@ -81,6 +89,16 @@ export class Qwen2_5VLModel implements TrainableModel {
 		this.language = new LanguageModel(root.scope("model"), config.text);
 		this.frequencies = inverseFrequencies(config.text.headDim, config.text.ropeTheta);
 		this.passes = makePasses(this, parts.eager ?? false);
+	}
+
+	/** Whether generation runs as compiled graphs, and why. */
+	get executionReason(): string {
+		return this.passes.reason;
+	}
+
+	/** Compiled graphs of generation that are held now: one per size of batch and cache, and per size of prompt and image that came twice. */
+	get signatures(): number {
+		return this.passes.signatures;
 	}
 
 	/**
@@ -109,7 +127,14 @@ export class Qwen2_5VLModel implements TrainableModel {
 		return generateStream(this, this.passes, requests, options);
 	}
 
+	/** @throws for a model whose matrices are in bfloat16 only */
 	namedParameters(): Map<string, Variable> {
+		if (this.parts.frozen) {
+			throw new Error(
+				"this model was loaded to sample: its matrices are in bfloat16 only, and there are no float32 weights to train. " +
+					'Load it with { trainable: true } (bfloat16 compute, float32 weights) or { dtype: "float32" }',
+			);
+		}
 		return this.parts.parameters;
 	}
 
@@ -138,8 +163,7 @@ export class Qwen2_5VLModel implements TrainableModel {
 
 	/** Hidden states [N, C] to logits [N, V]; with tied embeddings by the embedding matrix. */
 	lmHead(hiddenStates: Tensor2D): Tensor2D {
-		const key = this.config.tieWordEmbeddings ? "model.embed_tokens.weight" : "lm_head.weight";
-		return matMul(hiddenStates, this.parts.parameters.get(key) as Tensor as Tensor2D, false, true);
+		return this.head.project(hiddenStates);
 	}
 
 	/**

@@ -1,9 +1,6 @@
 /**
- * Records to windows of encoded jobs, ahead of their use. A job is one sample of one record; the samples of a record share
- * one encoding. Records are encoded a few at a time (image decoding runs on sharp's threads) and handed on in order.
- *
- * Bounded: a window is `windowBatches` batches of jobs, or fewer where their pixel values pass `MAX_WINDOW_BYTES`; it
- * always ends on a full batch, the last one apart.
+ * Records as the model reads them, ahead of their use: a few are encoded at a time (images are decoded on sharp's threads) and handed on in
+ * order. Bounded: a record is asked for when one is taken.
  */
 import { type PreferenceRecord, shownImages } from "../dataset/preference-record.js";
 import { type EncodedConversation, ImageError, type Processor } from "../model/generative-model.js";
@@ -17,39 +14,10 @@ export interface EncodedRecord {
 	encoded: EncodedConversation | NonNullable<Rollout["error"]>;
 }
 
-/** One rollout to draw. */
-export interface Job extends EncodedRecord {
-	sampleIndex: number;
-}
-
 const RECORDS_AT_ONCE = 4;
-const MAX_WINDOW_BYTES = 256 * 2 ** 20;
-
-export async function* encodeWindows(
-	records: Iterable<PreferenceRecord> | AsyncIterable<PreferenceRecord>,
-	processor: Processor,
-	shape: { template: string; samplesPerRecord: number; batchSize: number; windowBatches: number; stop: AbortSignal },
-): AsyncGenerator<Job[]> {
-	let window: Job[] = [];
-	let bytes = 0;
-	for await (const encoded of encodeAhead(records, processor, shape)) {
-		if (shape.stop.aborted) return;
-		bytes += pixelBytes(encoded);
-		for (let sampleIndex = 0; sampleIndex < shape.samplesPerRecord; sampleIndex++) {
-			window.push({ ...encoded, sampleIndex });
-			const batches = window.length / shape.batchSize;
-			if (batches === shape.windowBatches || (Number.isInteger(batches) && bytes > MAX_WINDOW_BYTES)) {
-				yield window;
-				window = [];
-				bytes = pixelBytes(encoded);
-			}
-		}
-	}
-	if (window.length > 0) yield window;
-}
 
 /** Keeps `RECORDS_AT_ONCE` encodings under way; yields in the records' order. */
-async function* encodeAhead(
+export async function* encodeRecords(
 	records: Iterable<PreferenceRecord> | AsyncIterable<PreferenceRecord>,
 	processor: Processor,
 	{ template, stop }: { template: string; stop: AbortSignal },
@@ -74,8 +42,4 @@ async function encodeRecord(record: PreferenceRecord, processor: Processor, temp
 		const message = error instanceof Error ? error.message : String(error);
 		return { record, promptText, encoded: { kind: error instanceof ImageError ? "bad-image" : "error", message } };
 	}
-}
-
-function pixelBytes({ encoded }: EncodedRecord): number {
-	return "kind" in encoded ? 0 : encoded.images.reduce((sum, image) => sum + image.pixelValues.data.byteLength, 0);
 }

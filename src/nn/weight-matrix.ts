@@ -1,0 +1,89 @@
+/**
+ * A matrix of weights as layers use it: products with activations, and rows by index. Where the model computes in bfloat16 both are done in it, on
+ * a matrix that is stored so or, to train, on a float32 one that is rounded for each use; activations come and go in float32 either way,
+ * so layers need not know. The gradient of a float32 matrix is float32, made of bfloat16 operands as torch's autocast makes it.
+ */
+import { gatherBfloat16, isBfloat16, matMulBfloat16, reshapeBfloat16, toBfloat16, toFloat32 } from "../backend/bfloat16.js";
+import {
+	customGrad,
+	type GradSaveFunc,
+	gather,
+	matMul,
+	reshape,
+	scatterND,
+	type Tensor,
+	type Tensor1D,
+	type Tensor2D,
+	type Variable,
+} from "../backend/tf.js";
+
+export class WeightMatrix {
+	/**
+	 * @param weight [out, in] or [out, …] (a convolution whose kernel equals its stride, like a patch embedding, is stored [out, C, t, p, p]:
+	 *   the same matrix)
+	 * @param bfloat16 compute in it
+	 */
+	constructor(
+		private readonly weight: Variable,
+		private readonly bfloat16: boolean,
+	) {}
+
+	/**
+	 * x Wᵀ
+	 * @param x [N, in]
+	 * @returns [N, out]
+	 */
+	project(x: Tensor2D): Tensor2D {
+		if (this.bfloat16) return projectBfloat16(x, this.weight);
+		const { weight } = this;
+		return matMul(x, (weight.rank === 2 ? weight : reshape(weight, [weight.shape[0], -1])) as Tensor as Tensor2D, false, true);
+	}
+
+	/**
+	 * The gradient adds up by `scatterND`, which every backend has (gather's own does not exist on wasm).
+	 * @param ids [N] int32
+	 * @returns [N, in]
+	 */
+	rows(ids: Tensor1D): Tensor2D {
+		const { weight, bfloat16 } = this;
+		if (isBfloat16(weight)) return toFloat32(gatherBfloat16(weight as Tensor as Tensor2D, ids));
+		const shape = weight.shape as [number, number];
+		const op = customGrad((...args) => {
+			const [weight, save] = args as unknown as [Tensor2D, GradSaveFunc];
+			save([ids]);
+			const rows = gather(weight, ids);
+			return {
+				value: bfloat16 ? toFloat32(toBfloat16(rows)) : rows,
+				gradFunc: (dy: Tensor, saved: Tensor[]) => scatterND(reshape(saved[0], [-1, 1]), dy, shape),
+			};
+		});
+		return op(weight) as Tensor2D;
+	}
+}
+
+/** The weight is rounded again for the backward pass rather than kept: that costs little beside the products. */
+function projectBfloat16(x: Tensor2D, weight: Variable): Tensor2D {
+	const frozen = isBfloat16(weight);
+	const op = customGrad((...args) => {
+		const save = args[args.length - 1] as unknown as GradSaveFunc;
+		const rounded = toBfloat16(args[0] as Tensor2D);
+		save([rounded]);
+		return {
+			value: toFloat32(matMulBfloat16(rounded, matrixBfloat16(weight), false, true)),
+			gradFunc: (dy: Tensor, [rounded]: Tensor[]) => {
+				const narrow = toBfloat16(dy as Tensor2D); // [N, out]
+				const dx = toFloat32(matMulBfloat16(narrow, matrixBfloat16(weight)));
+				if (frozen) return [dx];
+				const dw = toFloat32(matMulBfloat16(narrow, rounded as Tensor2D, true, false));
+				return [dx, reshape(dw, weight.shape)];
+			},
+		};
+	});
+	return (frozen ? op(x) : op(x, weight)) as Tensor2D;
+}
+
+/** [out, in] in bfloat16 */
+function matrixBfloat16(weight: Variable): Tensor2D {
+	const narrow: Tensor = isBfloat16(weight) ? weight : toBfloat16(weight);
+	return (narrow.rank === 2 ? narrow : reshapeBfloat16(narrow, [narrow.shape[0], -1])) as Tensor2D;
+}

@@ -166,9 +166,9 @@ function slotsFor(rows: number, batchSize: number): number {
 	return Math.min(batchSize, 2 ** Math.ceil(Math.log2(rows)));
 }
 
-/** Columns of a cache: a multiple of 64, from 512 on of an eighth of the power of two below. */
+/** Columns of a cache: a multiple of 64, from 512 on of a quarter of the power of two below. */
 function columnsFor(columns: number): number {
-	const granule = Math.max(64, 2 ** Math.floor(Math.log2(columns)) / 8);
+	const granule = Math.max(64, 2 ** Math.floor(Math.log2(columns)) / 4);
 	return Math.ceil(columns / granule) * granule;
 }
 

@@ -3,7 +3,7 @@
  *
  * Loss on the assistant's tokens only; AdamW with decoupled decay; warm-up and a schedule; clipping by the global norm; gradients
  * accumulated over micro-batches, normalised by the tokens of the whole batch. Nothing is printed: facts go to `onEvent` and the log
- * files. A micro-step and an optimizer step are graphs (micro-step.ts, adamw.ts). What this version can't do (16-bit training) has no option here.
+ * files. A micro-step and an optimizer step are graphs (micro-step.ts, adamw.ts). What this version can't do (16-bit master weights) has no option here.
  */
 import type { TrainableModel } from "../model/generative-model.js";
 import { accumulateGradients, disposeGradients } from "./accumulate-gradients.js";

@@ -147,7 +147,7 @@ export class DecodeBatch<R extends BatchRow> {
 		const order = Int32Array.from({ length: slots }, (_, i) => kept[i] ?? 0); // a free slot holds anything
 		this.cache =
 			this.cache?.moved({ rows: order, from, count, to: column - count, columns }) ??
-			new KvCache({ ...size, rows: slots, columns, headDim: this.model.config.text.headDim });
+			KvCache.empty({ ...size, rows: slots, columns, headDim: this.model.config.text.headDim });
 		const shift = column - this.column;
 		this.slots = Array.from({ length: slots }, (_, i) => {
 			const slot = this.slots[kept[i]];

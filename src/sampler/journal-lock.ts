@@ -1,8 +1,8 @@
 /**
  * One writer per journal. A lock is a folder `<journal>.lock` whose time is renewed while its owner lives; `<journal>.owner.json` says who that is.
  *
- * A lock that was left behind by a killed process of this machine is taken over at once (its number is gone); one of another machine after a
- * minute without renewal. Locks are taken one at a time (the guard), so that two processes can't both find the same one left behind.
+ * On one machine the process itself is looked at, and the clock is not: a lock that was left behind by a killed process is taken over at once, and one
+ * whose owner lives never is. One of another machine is taken over after a minute without renewal. Locks are taken one at a time (the guard), so that two processes can't both find the same one left behind.
  */
 import { randomUUID } from "node:crypto";
 import { readFile, rm, writeFile } from "node:fs/promises";
@@ -17,7 +17,14 @@ const GUARD = { stale: 5_000, realpath: false, retries: { retries: 30, factor: 1
 /** Tells this process from an earlier one that had its number, as the first process of a container has each time. */
 const PROCESS = randomUUID();
 
-const owner = z.object({ pid: z.number(), host: z.string(), process: z.string(), since: z.string() });
+const owner = z.object({
+	pid: z.number(),
+	host: z.string(),
+	process: z.string(),
+	since: z.string(),
+	/** When the process started, in the kernel's ticks: a number that is used again is not the process. Linux only. */
+	start: z.string().optional(),
+});
 type Owner = z.output<typeof owner>;
 
 /**
@@ -28,10 +35,16 @@ type Owner = z.output<typeof owner>;
 export async function lockJournal(file: string, onLost: (error: Error) => void): Promise<() => Promise<void>> {
 	const guard = await attempt(file, () => lockfile.lock(`${file}.lock-guard`, { ...GUARD, lockfilePath: `${file}.lock-guard` }));
 	try {
-		await removeLeftBehind(file);
+		await lookAtOwner(file);
 		const options = { lockfilePath: `${file}.lock`, stale: STALE_MS, realpath: false, onCompromised: onLost };
 		const release = await attempt(file, () => lockfile.lock(file, options));
-		const own: Owner = { pid: process.pid, host: hostname(), process: PROCESS, since: new Date().toISOString() };
+		const own: Owner = {
+			pid: process.pid,
+			host: hostname(),
+			process: PROCESS,
+			since: new Date().toISOString(),
+			start: await startOf(process.pid),
+		};
 		await attempt(file, () => writeFile(ownerFile(file), JSON.stringify(own))).catch(async (error) => {
 			await release();
 			throw error;
@@ -55,17 +68,35 @@ async function attempt<T>(file: string, action: () => Promise<T>): Promise<T> {
 			const message = `${file}: can't be locked: ${(cause as Error).message}; is its folder there, writable and not full?`;
 			throw new JournalError("unwritable", message, { cause });
 		}
-		const held = await readOwner(file);
-		const who = held ? `process ${held.pid} on ${held.host}, since ${held.since}` : "another process";
-		const wayOut = `wait for it, or use another journal; a process that is gone counts as such after ${STALE_MS / 1000} s`;
-		throw new JournalError("locked", `${file}: is being written by ${who}; ${wayOut}`, { cause });
+		throw lockedBy(file, await readOwner(file), cause);
 	}
 }
 
-async function removeLeftBehind(file: string): Promise<void> {
+function lockedBy(file: string, held: Owner | undefined, cause?: unknown): JournalError {
+	const who = held ? `process ${held.pid} on ${held.host}, since ${held.since}` : "another process";
+	const wayOut = `wait for it, or use another journal; a process of another machine that is gone counts as such after ${STALE_MS / 1000} s`;
+	return new JournalError("locked", `${file}: is being written by ${who}; ${wayOut}`, { cause });
+}
+
+/** Removes a lock whose owner was killed. @throws JournalError `locked` where its owner lives; where that can't be known the lock's time decides. */
+async function lookAtOwner(file: string): Promise<void> {
 	const held = await readOwner(file);
-	if (!held || held.host !== hostname() || held.process === PROCESS) return;
-	if (held.pid === process.pid || !isAlive(held.pid)) await rm(`${file}.lock`, { recursive: true, force: true });
+	if (!held || held.host !== hostname()) return;
+	if (held.process === PROCESS) throw lockedBy(file, held);
+	const start = await startOf(held.pid);
+	if (held.pid === process.pid || !isAlive(held.pid) || start !== held.start) await rm(`${file}.lock`, { recursive: true, force: true });
+	else if (start !== undefined) throw lockedBy(file, held);
+}
+
+/** Field 22 of /proc/PID/stat; the second may hold spaces and ends with the last parenthesis. */
+async function startOf(pid: number): Promise<string | undefined> {
+	try {
+		const stat = await readFile(`/proc/${pid}/stat`, "utf8");
+		return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19];
+	} catch (error) {
+		if (["ENOENT", "ESRCH", "EACCES"].includes((error as NodeJS.ErrnoException).code ?? "")) return undefined;
+		throw error;
+	}
 }
 
 /** Undefined where there is none, or one that was being written when its process ended. */

@@ -4,7 +4,7 @@ import { appendFile, copyFile, mkdir, readdir, readFile, stat, truncate, writeFi
 import { join } from "node:path";
 import { promisify } from "node:util";
 import fc from "fast-check";
-import { beforeEach, describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
 import { type Journal, openJournal } from "../../src/sampler/journal.js";
 import { configurationDigest, type JournalConfiguration } from "../../src/sampler/journal-configuration.js";
 import { JournalError } from "../../src/sampler/journal-error.js";
@@ -123,6 +123,21 @@ describe("a journal", () => {
 		await (await open(file)).close();
 	});
 
+	it("does not mind a clock that jumps: its lock holds, its lines are read", async () => {
+		vi.useFakeTimers({ toFake: ["Date"], now: new Date("2026-11-24") });
+		onTestFinished(() => void vi.useRealTimers());
+		const journal = await open(file);
+		for (const [i, now] of ["2026-11-24T02:00", "1990-01-01", "2050-01-01"].entries()) {
+			vi.setSystemTime(new Date(now));
+			expect(await failure(open(file))).toMatchObject({ kind: "locked" });
+			await journal.append(keyOf(i), rollout(i));
+		}
+		await journal.close();
+		vi.setSystemTime(new Date("1980-01-01"));
+		await using again = await open(file);
+		expect(await intact(again)).toEqual([0, 1, 2]);
+	});
+
 	it("is taken over at once from a process that was killed", async () => {
 		await written(file, 1);
 		const program = `
@@ -230,7 +245,7 @@ describe("damage", () => {
 			{ numRuns: Number(process.env.JOURNAL_RUNS ?? 60) },
 		);
 		expect(outcomes.has("refused") && outcomes.has("cut")).toBe(true);
-	});
+	}, 900_000);
 });
 
 describe("merging", () => {

@@ -8,7 +8,7 @@
 import { readFile } from "node:fs/promises";
 import sharp, { type Metadata } from "sharp";
 import { ImageError } from "../generative-model.js";
-import { decodeImage } from "../qwen2_5_vl/decode-image.js";
+import { decodeImage, toRgb } from "../qwen2_5_vl/decode-image.js";
 
 const SENT_AS_IS = new Set(["jpeg", "png", "webp"]);
 
@@ -23,8 +23,13 @@ export async function imageDataUrl(image: string | Buffer): Promise<string> {
 		const bytes = typeof image === "string" ? await readFile(image) : image;
 		const metadata = await sharp(bytes, { limitInputPixels: false }).metadata();
 		if (isPlain(metadata)) return dataUrl(metadata.format, bytes);
-		const upright = sharp(bytes, { failOn: "error", ignoreIcc: true }).autoOrient();
-		return dataUrl("png", await upright.flatten({ background: "#ffffff" }).toColourspace("srgb").png().toBuffer());
+		const { data, width, height } = toRgb(await decodeImage(bytes));
+		return dataUrl(
+			"png",
+			await sharp(data, { raw: { width, height, channels: 3 } })
+				.png()
+				.toBuffer(),
+		);
 	} catch (cause) {
 		const name = typeof image === "string" ? image : `image of ${image.byteLength} bytes`;
 		throw new ImageError(

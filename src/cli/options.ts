@@ -120,7 +120,7 @@ const samplingFlags = {
 	samples_per_record: flag(whole().default(1), "judgements per pair and shown order", "N"),
 	temperature: flag(real(0).default(1), "0 is greedy", "X"),
 	top_p: flag(positive(1).optional(), "keep the likeliest tokens up to this probability; default: all", "X"),
-	top_k: flag(whole().optional(), "keep the k likeliest tokens; default: all", "N"),
+	top_k: flag(whole(0).optional(), "keep the k likeliest tokens; 0, the default: all", "N"),
 	min_p: flag(real(0, 1).optional(), "keep tokens at least so likely as this share of the likeliest; default: all", "X"),
 	repetition_penalty: flag(positive().optional(), "above 1: tokens already there get less likely; default: 1", "X"),
 	orders: flag(choice(...ORDERS).default("random"), "how a pair is shown: stored, random or both ways", "HOW"),

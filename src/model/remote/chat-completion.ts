@@ -66,11 +66,10 @@ async function chatBody(
 	model: string,
 	{ conversation, seed, sampling, extraBody }: ChatRequest,
 ): Promise<ChatCompletionCreateParamsStreaming> {
-	const { temperature = 0, topP, topK, minP, repetitionPenalty, maxNewTokens = 256, eosTokenIds } = sampling;
+	const { temperature = 0, topP = 1, topK, minP, repetitionPenalty, maxNewTokens = 256, eosTokenIds } = sampling;
 	return {
 		...{ model, messages: await Promise.all(conversation.map(chatMessage)), stream: true, stream_options: { include_usage: true } },
-		...{ max_tokens: maxNewTokens, temperature, seed },
-		...(topP !== undefined && { top_p: topP }),
+		...{ max_tokens: maxNewTokens, temperature, top_p: topP, seed },
 		// Not OpenAI's; the names of vLLM and SGLang. Their "all" for top_k is -1.
 		...(topK !== undefined && { top_k: topK === 0 ? -1 : topK }),
 		...(minP !== undefined && { min_p: minP }),

@@ -10,9 +10,8 @@ import { RemoteError } from "./remote-error.js";
 const FAILURES_TO_PAUSE = 3;
 
 /** A server, and how it does. */
-export interface Endpoint<Client> {
+export interface Endpoint {
 	url: string;
-	client: Client;
 	/** Requests under way. */
 	active: number;
 	failuresInARow: number;
@@ -29,17 +28,15 @@ export interface PoolLimits {
 	maxBackoffMs: number;
 }
 
-export class EndpointPool<Client> {
-	private readonly endpoints: Endpoint<Client>[];
+export class EndpointPool {
+	private readonly endpoints: Endpoint[];
 	private readonly waiting = new Set<() => void>();
 
 	constructor(
-		clients: Iterable<readonly [url: string, client: Client]>,
+		urls: readonly string[],
 		private readonly limits: PoolLimits,
 	) {
-		this.endpoints = Array.from(clients, ([url, client]) => {
-			return { url, client, active: 0, failuresInARow: 0, pauses: 0, pausedUntil: 0 };
-		});
+		this.endpoints = urls.map((url) => ({ url, active: 0, failuresInARow: 0, pauses: 0, pausedUntil: 0 }));
 	}
 
 	/** Most requests under way. */
@@ -48,7 +45,7 @@ export class EndpointPool<Client> {
 	}
 
 	/** Runs the task with an endpoint when there is one with room. @throws what the task throws; the signal's reason */
-	async use<T>(signal: AbortSignal, task: (endpoint: Endpoint<Client>) => Promise<T>): Promise<T> {
+	async use<T>(signal: AbortSignal, task: (endpoint: Endpoint) => Promise<T>): Promise<T> {
 		const endpoint = await this.acquire(signal);
 		try {
 			const result = await task(endpoint);
@@ -63,14 +60,14 @@ export class EndpointPool<Client> {
 		}
 	}
 
-	private async acquire(signal: AbortSignal): Promise<Endpoint<Client>> {
+	private async acquire(signal: AbortSignal): Promise<Endpoint> {
 		for (;;) {
 			signal.throwIfAborted();
 			const now = performance.now();
 			const free = this.endpoints.filter(({ active }) => active < this.limits.concurrency);
 			const ready = free.filter(({ pausedUntil }) => pausedUntil <= now);
 			if (ready.length > 0) {
-				const load = ({ active, failuresInARow }: Endpoint<Client>) => active + failuresInARow;
+				const load = ({ active, failuresInARow }: Endpoint) => active + failuresInARow;
 				const endpoint = ready.reduce((best, next) => (load(next) < load(best) ? next : best));
 				endpoint.active++;
 				return endpoint;
@@ -94,7 +91,7 @@ export class EndpointPool<Client> {
 		});
 	}
 
-	private note(endpoint: Endpoint<Client>, { kind, retryAfterMs }: RemoteError): void {
+	private note(endpoint: Endpoint, { kind, retryAfterMs }: RemoteError): void {
 		if (kind !== "temporary") {
 			answered(endpoint);
 			return;
@@ -110,7 +107,7 @@ export class EndpointPool<Client> {
 	}
 }
 
-function answered(endpoint: Endpoint<unknown>): void {
+function answered(endpoint: Endpoint): void {
 	endpoint.failuresInARow = 0;
 	endpoint.pauses = 0;
 }

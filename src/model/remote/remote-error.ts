@@ -7,7 +7,7 @@
  * Messages are made here, from the server's text with the API key taken out. The SDK's error is not kept as a cause: it carries the whole body
  * of the response, and a server may echo what it was sent.
  */
-import { APIConnectionError, APIError } from "openai";
+import type { APIError } from "openai";
 
 export type RemoteErrorKind = "temporary" | "refused" | "endpoint";
 
@@ -40,7 +40,7 @@ const TEMPORARY = new Set([408, 409, 425, 429]);
 /** @param thrown by the SDK, or while its stream was read */
 export function remoteError(thrown: unknown, endpoint: string, model: string, apiKey: string | undefined): RemoteError {
 	const detail = shorten(hideKey(describe(thrown), apiKey));
-	if (!(thrown instanceof APIError) || thrown.status === undefined) {
+	if (!isStatusError(thrown)) {
 		return new RemoteError(endpoint, "temporary", `expected a whole answer, got ${detail}; is the server up, and is the address right?`);
 	}
 	const { status, code } = thrown;
@@ -75,14 +75,19 @@ function retryAfter(headers: Headers | undefined): number | undefined {
 	return Number.isNaN(wait) ? undefined : Math.min(Math.max(wait, 0), LONGEST_PAUSE_MS);
 }
 
-/** A socket's own reason says more than the SDK's "Connection error." */
+/** The SDK's APIError for an answer with a status code; told by its shape, so that the SDK is loaded where a judge is asked and not with this. */
+function isStatusError(thrown: unknown): thrown is APIError<number, Headers> {
+	return thrown instanceof Error && "headers" in thrown && "status" in thrown && typeof thrown.status === "number";
+}
+
+/** A socket's own reason says more than the SDK's "Connection error." around it. */
 function describe(thrown: unknown): string {
 	if (!(thrown instanceof Error)) return String(thrown);
-	if (thrown instanceof APIError && thrown.status !== undefined) return thrown.message.replace(/^\d{3} /, "");
+	if (isStatusError(thrown)) return thrown.message.replace(/^\d{3} /, "");
 	const reasons: string[] = [];
 	for (let error: unknown = thrown; error instanceof Error && reasons.length < 5; error = error.cause) {
 		const code = (error as NodeJS.ErrnoException).code;
-		if (!(error instanceof APIConnectionError)) reasons.push(error.message || code || error.name);
+		if (!("status" in error && error.cause)) reasons.push(error.message || code || error.name);
 	}
 	return reasons.join(": ") || thrown.message;
 }

@@ -4,11 +4,11 @@
  * The server tokenizes, so `tokens` of a sample has the right length (the server's usage) and -1 in each place. A request may be asked several
  * times; its sample comes once. The key goes into the client and nowhere else.
  */
-import OpenAI from "openai";
-import pRetry from "p-retry";
+import type OpenAI from "openai";
 import type { GenerateOptions, GenerateResult, GenerateStreamOptions, GenerativeModel, ModelInputs } from "../generative-model.js";
 import { askOnce, type ChatAnswer, type ChatRequest } from "./chat-completion.js";
 import { EndpointPool } from "./endpoint-pool.js";
+import { fetchWithReason } from "./fetch-with-reason.js";
 import { AttemptsOver, generateRows, type RowsUnderWay } from "./generate-rows.js";
 import { RemoteError } from "./remote-error.js";
 import { remoteProcessor } from "./remote-processor.js";
@@ -62,21 +62,27 @@ export function remoteModel({
 	if (model === "") throw new TypeError("remoteModel: model: expected the name by which the server knows it, got an empty one");
 	if (apiKey === "") throw new TypeError("remoteModel: apiKey: expected a key, got an empty text; leave it out for none");
 	checkNumbers({ concurrency, retries, minBackoffMs, maxBackoffMs, timeoutMs });
-	const pool = new EndpointPool(
-		urls.map((url) => [url, openClient(url, apiKey, timeoutMs)] as const),
-		{ concurrency, minBackoffMs, maxBackoffMs },
-	);
+	const pool = new EndpointPool(urls, { concurrency, minBackoffMs, maxBackoffMs });
+	const clients = new Map<string, Promise<OpenAI>>();
 	const processor = remoteProcessor();
 	let disposed = false;
+
+	function clientOf(url: string): Promise<OpenAI> {
+		const client = clients.get(url) ?? openClient(url, apiKey, timeoutMs);
+		clients.set(url, client);
+		return client;
+	}
 
 	/** One row, asked until it is answered. An answer that comes while the run ends still counts. */
 	async function ask(request: ChatRequest, underWay: RowsUnderWay): Promise<ChatAnswer> {
 		let [answeredBefore, othersAnswered] = [underWay.answered, false];
 		let answer: ChatAnswer | undefined;
+		const { default: pRetry } = await import("p-retry"); // ES modules only
 		const attempt = async () => {
-			answer = await pool.use(underWay.asking, ({ url, client }) =>
-				askOnce({ url, client, model, apiKey, timeoutMs }, request, underWay.signal),
-			);
+			answer = await pool.use(underWay.asking, async ({ url }) => {
+				const client = await clientOf(url);
+				return askOnce({ url, client, model, apiKey, timeoutMs }, request, underWay.signal);
+			});
 			return answer;
 		};
 		try {
@@ -137,12 +143,14 @@ function isTemporary(error: unknown): error is RemoteError {
  * Everything that the SDK would take from the environment is set: an OPENAI_API_KEY is for OpenAI and not for whatever endpoint is named here.
  * Retries are ours, since they may go to another endpoint.
  */
-function openClient(baseURL: string, apiKey: string | undefined, timeoutMs: number): OpenAI {
+async function openClient(baseURL: string, apiKey: string | undefined, timeoutMs: number): Promise<OpenAI> {
+	const { default: OpenAI } = await import("openai"); // 0.2 s, for those who ask a remote judge
 	const none = { organization: null, project: null, webhookSecret: null };
 	const headers = apiKey === undefined ? { Authorization: null } : {};
 	// Our own clock ends a request first, and also while its answer is read.
 	const timeout = Math.min(2 * timeoutMs, 2 ** 31 - 1);
-	return new OpenAI({ baseURL, apiKey: apiKey ?? "none", ...none, defaultHeaders: headers, maxRetries: 0, timeout, logLevel: "off" });
+	const quiet = { logLevel: "off", maxRetries: 0, timeout, fetch: fetchWithReason } as const;
+	return new OpenAI({ baseURL, apiKey: apiKey ?? "none", ...none, defaultHeaders: headers, ...quiet });
 }
 
 function checkEndpoints(endpoints: readonly string[]): string[] {

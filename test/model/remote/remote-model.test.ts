@@ -72,8 +72,8 @@ describe("what is asked", () => {
 			max_tokens: 17,
 		});
 		expect(all).toMatchObject({ seed: 0, stop_token_ids: [7], chat_template_kwargs: { enable_thinking: false }, stream: true });
-		expect(least).toMatchObject({ temperature: 0, max_tokens: 256 });
-		for (const field of ["top_p", "top_k", "min_p", "repetition_penalty", "stop_token_ids"]) expect(least).not.toHaveProperty(field);
+		expect(least).toMatchObject({ temperature: 0, top_p: 1, max_tokens: 256 });
+		for (const field of ["top_k", "min_p", "repetition_penalty", "stop_token_ids"]) expect(least).not.toHaveProperty(field);
 	});
 
 	it("sends plain images as they are and others as people see them", async () => {
@@ -264,6 +264,22 @@ describe("failures", () => {
 		expect(error.message).toContain(`${server.url}: expected a judgement of judge, got ${status}: ${said}`);
 		expect(error.message).toContain(wayOut);
 		expect(server.bodies.length).toBeLessThan(5);
+	});
+
+	it.each([
+		['{"detail":"Unexpected fields: {\'top_k\'}"}', "got 400: Unexpected fields: {'top_k'}"],
+		['{"object":"error","message":"too long"}', "got 400: too long"],
+		['{"error":"too long"}', "got 400: too long"],
+		["<h1>proxy</h1>", "got 400: <h1>proxy</h1>"],
+		["", "got 400"],
+	])("finds the reason in %s", async (body, expected) => {
+		await using server = await chatServer({
+			intercept(_, response) {
+				response.writeHead(400).end(body);
+				return true;
+			},
+		});
+		expect((await failure(collect(open(server.url), 1))).message).toContain(expected);
 	});
 
 	it("no server: says where and why, after its attempts", async () => {

@@ -290,7 +290,7 @@ export type QuestionOptions = Partial<Pick<SampleOptions, "prompt_template" | "t
 export type ModelOptions = Pick<SampleOptions, keyof typeof modelFlags>;
 export type DataOptions = Pick<SampleOptions, keyof typeof dataFlags | "orders" | "seed">;
 export type HeldOutOptions = Pick<TrainOptions, keyof typeof heldOutFlags | "seed">;
-export type TrainingFlags = Pick<TrainOptions, keyof typeof trainingFlags | "seed">;
+export type TrainingFlags = Pick<TrainOptions, keyof typeof trainingFlags | "seed" | "eager">;
 
 /** Values of a config file, and its name for messages. */
 export interface ConfigValues {

@@ -3,12 +3,14 @@ import {
 	checkpointDigest,
 	cotConfiguration,
 	type GenerateCotOptions,
+	type GenerativeModel,
 	type Journal,
+	type JournalConfiguration,
 	JournalError,
 	openJournal,
-	type Qwen2_5VLModel,
 } from "../index.js";
 import type { DrawOptions } from "./options.js";
+import { isRemote, parseRemoteJudge } from "./remote-judge.js";
 import type { Session } from "./session.js";
 import { UsageError } from "./usage-error.js";
 
@@ -27,21 +29,15 @@ export function drawingOptions(options: DrawOptions, promptTemplate: string | un
  */
 export async function openSampleJournal(
 	file: string,
-	model: Qwen2_5VLModel,
+	model: GenerativeModel,
 	promptTemplate: string | undefined,
 	options: DrawOptions,
 	{ note, signal }: Session,
 ): Promise<Journal> {
-	const digest = await checkpointDigest(options.model_path, { signal });
-	const sizes = {
-		...(options.min_pixels && { minPixels: options.min_pixels }),
-		...(options.max_pixels && { maxPixels: options.max_pixels }),
-	};
-	const judge = { model: { files: digest.model, dtype: model.dtype }, processor: { files: digest.processor, ...sizes } };
-	const configuration = cotConfiguration(judge, drawingOptions(options, promptTemplate));
+	const configuration = cotConfiguration(await describeJudge(model, options, signal), drawingOptions(options, promptTemplate));
 	const notes = {
 		useCot: options.use_cot,
-		modelPath: options.model_path,
+		...(!isRemote(options.model_path) && { modelPath: options.model_path }),
 		dataPath: options.data_path.join(","),
 		begun: new Date().toISOString(),
 	};
@@ -55,6 +51,21 @@ export async function openSampleJournal(
 	});
 	for (const line of remarks(journal)) note(line);
 	return journal;
+}
+
+/** Of a remote judge only its name is known: who serves other weights under it must begin a new journal. */
+async function describeJudge(
+	model: GenerativeModel,
+	{ model_path, min_pixels, max_pixels }: DrawOptions,
+	signal: AbortSignal,
+): Promise<Pick<JournalConfiguration, "model" | "processor">> {
+	if (isRemote(model_path)) return { model: { remote: parseRemoteJudge(model_path).model }, processor: {} };
+	const digest = await checkpointDigest(model_path, { signal });
+	const sizes = { ...(min_pixels && { minPixels: min_pixels }), ...(max_pixels && { maxPixels: max_pixels }) };
+	return {
+		model: { files: digest.model, ...("dtype" in model && { dtype: String(model.dtype) }) },
+		processor: { files: digest.processor, ...sizes },
+	};
 }
 
 function remarks({ file, size, state: { cutBytes, duplicates, setAside } }: Journal): string[] {

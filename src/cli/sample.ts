@@ -16,7 +16,7 @@ import {
 } from "../index.js";
 import { defineCommand } from "./define-command.js";
 import { endWhenAborted, interruptedWith } from "./interrupt.js";
-import { openJudge } from "./open-judge.js";
+import { openSampler } from "./open-judge.js";
 import { type DrawOptions, sampleOptions } from "./options.js";
 import { claimOutputs, journalFile, type SampleFiles, sampleFiles } from "./outputs.js";
 import { chooseQuestion } from "./question.js";
@@ -98,7 +98,7 @@ export const sampleCommand = (session: Session) =>
 			await claimOutputs(Object.values(files), inputs, options.overwrite || existsSync(journalAt));
 			const promptTemplate = await chooseQuestion(options, options.model_path, session);
 			const records = await surveyRecords(options, session);
-			await using model = await openJudge(options.model_path, options, session);
+			await using model = await openSampler(options.model_path, options, session);
 			await using journal = await openSampleJournal(journalAt, model, promptTemplate, options, session);
 			const sampled = await sampleJudgements(model, records, files, promptTemplate, journal, options, session);
 			session.print([describeSample(sampled), ...Object.values(files)].join("\n"));

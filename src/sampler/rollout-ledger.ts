@@ -6,7 +6,7 @@
  * continued run and one that was never interrupted take the same way, two records of equal content get one text, and memory stays flat.
  */
 import type { PreferenceRecord } from "../dataset/preference-record.js";
-import type { GeneratedSample, GenerationRequest } from "../model/generative-model.js";
+import type { FailedSample, GeneratedSample, GenerationRequest } from "../model/generative-model.js";
 import type { EncodedRecord } from "./encode-records.js";
 import type { Journal } from "./journal.js";
 import type { StoredRollout } from "./journal-line.js";
@@ -52,6 +52,7 @@ export class RolloutLedger {
 	/** What the journal threw. */
 	journalFailure: unknown;
 	private exhausted = false;
+	private readInPass = 0;
 	private readonly entries: Entry[] = [];
 	private readonly byRequest = new Map<number, { entry: Entry; samples: number[] }>();
 	/** Keys that are being drawn: a second record of equal content waits for the first. */
@@ -76,6 +77,7 @@ export class RolloutLedger {
 			const read = await this.nextRecord();
 			if (!read) return;
 			const { encoded } = read;
+			this.readInPass++;
 			const entry = this.open(read);
 			if (encoded && "kind" in encoded) this.fail(entry, encoded);
 			const missing = this.missingOf(entry);
@@ -90,10 +92,12 @@ export class RolloutLedger {
 	}
 
 	/** @throws what the journal threw at an earlier one */
-	async enter({ request, sample: place, tokens, text: completion, finishReason }: GeneratedSample): Promise<void> {
-		const { entry, samples } = this.byRequest.get(request) as { entry: Entry; samples: number[] };
+	async enter(sample: GeneratedSample | FailedSample): Promise<void> {
+		const { entry, samples } = this.byRequest.get(sample.request) as { entry: Entry; samples: number[] };
 		const { record, promptText, seeds, keys } = entry;
-		const sampleIndex = samples[place];
+		const sampleIndex = samples[sample.sample];
+		if ("error" in sample) return this.failSample(entry, sampleIndex, sample.error);
+		const { tokens, text: completion, finishReason } = sample;
 		const said = { completion, numTokens: tokens.length, finishReason };
 		if (this.run.journal && keys) {
 			const writing = this.write(keys[sampleIndex], { record, sampleIndex, seed: seeds[sampleIndex], ...said });
@@ -111,8 +115,15 @@ export class RolloutLedger {
 		if (this.journalFailure !== undefined) throw this.journalFailure;
 	}
 
-	/** The next pass numbers its requests from 0 again. */
+	/**
+	 * The next pass numbers its requests from 0 again.
+	 * @throws Error where the model has ended without a word on rows that it was asked for, or without asking for any
+	 */
 	endPass(): void {
+		if (!this.ended && this.readInPass === 0) throw new Error("the model ended its stream without taking a request");
+		if (!this.run.drain?.aborted && this.entries.some((entry) => this.unfinished(entry) > 0))
+			throw new Error("the model ended its stream before all rows that it was asked for");
+		this.readInPass = 0;
 		this.byRequest.clear();
 		this.underWay.clear();
 	}
@@ -132,11 +143,8 @@ export class RolloutLedger {
 
 	/** A model that fails is the run's failure: the next rollouts would fare no better. */
 	modelError(cause: unknown): Error {
-		const waiting = this.entries.filter((entry) => entry.slots.some((_, i) => i >= entry.yielded && !this.isFinished(entry, i)));
-		const under = waiting.reduce(
-			(sum, entry) => sum + entry.slots.filter((_, i) => i >= entry.yielded && !this.isFinished(entry, i)).length,
-			0,
-		);
+		const waiting = this.entries.filter((entry) => this.unfinished(entry) > 0);
+		const under = waiting.reduce((sum, entry) => sum + this.unfinished(entry), 0);
 		const first = waiting[0]?.record;
 		const rows = first ? `, the first of record ${first.source.row} of ${first.source.file} (${first.key})` : "";
 		const reason = cause instanceof Error ? cause.message : String(cause);
@@ -190,6 +198,10 @@ export class RolloutLedger {
 		}
 	}
 
+	private unfinished(entry: Entry): number {
+		return entry.slots.filter((_, i) => i >= entry.yielded && !this.isFinished(entry, i)).length;
+	}
+
 	private isFinished({ slots }: Entry, sample: number): boolean {
 		const slot = slots[sample];
 		if (!slot) return false;
@@ -207,11 +219,22 @@ export class RolloutLedger {
 	}
 
 	private fail(entry: Entry, error: NonNullable<Rollout["error"]>): void {
-		const { record, promptText, seeds } = entry;
-		entry.slots = seeds.map((seed, sampleIndex) => {
-			return { record, sampleIndex, seed, promptText, completion: "", numTokens: 0, finishReason: "error", error };
-		});
+		entry.slots = entry.seeds.map((_, sampleIndex) => failed(entry, sampleIndex, error));
 		entry.keys = undefined;
-		this.run.progress.finish(seeds.length, seeds.length, 0);
+		this.run.progress.finish(entry.seeds.length, entry.seeds.length, 0);
 	}
+
+	/** One sample that failed on its own, and those of equal records that wait for it. */
+	private failSample(entry: Entry, sampleIndex: number, error: NonNullable<Rollout["error"]>): void {
+		const key = entry.keys?.[sampleIndex];
+		const same = this.entries.filter((other) => other === entry || (key !== undefined && other.keys?.[sampleIndex] === key));
+		for (const one of same) one.slots[sampleIndex] = failed(one, sampleIndex, error);
+		if (key !== undefined) this.underWay.delete(key);
+		this.run.progress.finish(1, 1, 0);
+	}
+}
+
+function failed({ record, promptText, seeds }: Entry, sampleIndex: number, error: NonNullable<Rollout["error"]>): Rollout {
+	const seed = seeds[sampleIndex];
+	return { record, sampleIndex, seed, promptText, completion: "", numTokens: 0, finishReason: "error", error };
 }

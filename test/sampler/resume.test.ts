@@ -116,6 +116,50 @@ describe("with a journal", () => {
 		});
 	});
 
+	it("samples that fail on their own are told, those of equal records too, and are tried again", async () => {
+		const fake = fakeModel({ answer: bySeed });
+		const flaky = (fails: (request: number) => boolean): GenerativeModel => ({
+			...fake,
+			async *generateStream(requests) {
+				let request = 0;
+				for await (const { seeds } of requests) {
+					for (const sample of seeds.keys()) {
+						if (fails(request)) yield { request, sample, error: { kind: "error", message: "no answer" } };
+						else yield { request, sample, tokens: new Int32Array(3), text: bySeed(0, seeds[sample]), finishReason: "stop" };
+					}
+					request++;
+				}
+			},
+		});
+		// All are looked up before the first is answered.
+		async function* slowly(model: GenerativeModel, ...[requests, options]: Parameters<NonNullable<GenerativeModel["generateStream"]>>) {
+			const all = [];
+			for await (const request of requests) all.push(request);
+			if (model.generateStream) yield* model.generateStream(all, options);
+		}
+		const all = [record(0), record(1), record(1), record(2)];
+		const broken = flaky((request) => request === 1);
+		const first = await sample(all, { ...broken, generateStream: (...args) => slowly(broken, ...args) });
+		expect(first.map(({ finishReason }) => finishReason)).toEqual(["stop", "stop", ...Array(4).fill("error"), "stop", "stop"]);
+		const second = await sample(
+			all,
+			flaky(() => false),
+		);
+		expect(second.every(({ finishReason }) => finishReason === "stop")).toBe(true);
+	});
+
+	it("a model that ends without a word on its rows is an error, not a loss", async () => {
+		const fake = fakeModel({ answer: bySeed });
+		const deaf: GenerativeModel = { ...fake, generateStream: () => noSamples() };
+		const dumb: GenerativeModel = { ...fake, generateStream: (requests) => noSamples(requests) };
+		// biome-ignore lint/correctness/useYield: that is the fault
+		async function* noSamples(requests: Iterable<unknown> | AsyncIterable<unknown> = []): AsyncGenerator<never> {
+			for await (const _ of requests);
+		}
+		await expect(sample(records(5), deaf)).rejects.toThrow(/without taking a request/);
+		await expect(sample(records(5), dumb)).rejects.toThrow(/with 10 rollouts under way, .*before all rows that it was asked for/);
+	});
+
 	it("a disk that fails ends the run with what the journal says; what it held is kept", async () => {
 		await sample(records(3), fakeModel({ answer: bySeed }));
 		const run = withJournal(OPTIONS, async (journal) => {

@@ -32,7 +32,7 @@ const TABLE: Record<string, Row> = {
 	},
 	checkpoint: { imports: ["backend"], packages: ["node:fs", "zod"] },
 	nn: { imports: ["backend"] },
-	files: { imports: ["checkpoint/write-whole.ts"], packages: ["node:fs", "stream-json", "zod"] },
+	files: { imports: ["checkpoint/write-whole.ts"], packages: ["node:fs", "stream-json", "zod", "hyparquet-writer"] },
 	dataset: { imports: ["files"], packages: ["node:fs", "zod"] },
 	[SEAM]: { imports: [], types: ["backend"] },
 	model: {
@@ -41,7 +41,7 @@ const TABLE: Record<string, Row> = {
 		packages: ["node:fs", "sharp", "@huggingface/tokenizers", "@huggingface/jinja", "zod", "lru-cache", "pure-rand"],
 	},
 	sampler: { imports: ["dataset", "backend", SEAM], packages: ["node:fs"] },
-	reward: { imports: ["files"], types: ["dataset", "sampler"], packages: ["zod"] },
+	reward: { imports: ["files"], types: ["dataset", "sampler"], packages: ["zod", "sharp", "minhash"] },
 	trainer: {
 		imports: ["backend", "nn", "checkpoint", "files", SEAM],
 		types: ["dataset", "sampler", "reward"],

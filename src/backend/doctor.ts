@@ -1,10 +1,10 @@
 /**
  * What this machine has, what it lacks, and the command that brings it. Nothing is changed, nothing is downloaded, and no
- * native library is loaded into this process but sharp's; the addon is tried in a child process.
+ * native library is loaded into this process but sharp's and the image addon; TensorFlow's addon is tried in a child process.
  */
 import type { DoctorCheck } from "./doctor/doctor-check.js";
 import { checkBfloat16Instructions, checkCores, checkGpu, checkMemory, checkNode, checkSetupTools } from "./doctor/machine-checks.js";
-import { checkSharp, diagnoseRuntime, type RuntimeDiagnosis } from "./doctor/runtime-checks.js";
+import { checkImageOps, checkSharp, diagnoseRuntime, type RuntimeDiagnosis } from "./doctor/runtime-checks.js";
 import type { BackendName } from "./select-backend.js";
 
 export interface DoctorReport {
@@ -31,6 +31,7 @@ export async function doctor({ env = process.env }: { env?: NodeJS.ProcessEnv } 
 		await checkGpu(env),
 		...runtime.checks,
 		await checkSharp(),
+		checkImageOps(env),
 		...(await checkSetupTools(env, runtime.probe !== undefined)),
 	];
 	return { ok: checks.every((check) => check.ok), checks, backend: expectedBackend(runtime) };

@@ -14,6 +14,7 @@ import { findNvidiaDriver } from "./nvidia-driver.js";
 import { type NativeProbe, probeNative } from "./probe-native.js";
 import { cacheFolder, runtimeFolder } from "./setup/cache-folder.js";
 import { addonFiles, addonFolder, compileAddon } from "./setup/compile-addon.js";
+import { imageOpsFile, stageImageOps } from "./setup/compile-image-ops.js";
 import { downloadWheel } from "./setup/download-wheel.js";
 import { extractWheel } from "./setup/extract-wheel.js";
 import { installNvidia } from "./setup/install-nvidia.js";
@@ -78,8 +79,10 @@ export async function setup({
 	const steps: StepOptions = { env, signal, onProgress };
 	const staged = findStagedRuntime(flavour, env);
 	if (wheel) refuseOtherWheel(runtimeFolder(cacheFolder(env), flavour), wheel);
-	if (!("missing" in staged)) return { ...(await probeStaged(staged, steps)), reason, alreadyStaged: true };
 	const cache = cacheFolder(env);
+	if (!("missing" in staged) && existsSync(imageOpsFile(cache))) {
+		return { ...(await probeStaged(staged, steps)), reason, alreadyStaged: true };
+	}
 	await mkdir(cache, { recursive: true }).catch((cause) => {
 		throw cacheUnusable(cache, cause);
 	});
@@ -121,6 +124,7 @@ async function stage(
 	wheel: string | undefined,
 	steps: StepOptions,
 ): Promise<Omit<SetupResult, "reason" | "alreadyStaged">> {
+	await stageImageOps(cache, steps);
 	const folder = runtimeFolder(cache, flavour);
 	if (!readManifest(folder)) await stageLibraries(cache, folder, flavour, wheel, steps);
 	const kernels = await ensureNodeKernels(cache, steps);

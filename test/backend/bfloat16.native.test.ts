@@ -88,6 +88,17 @@ describe.skipIf(nativeMissing)("bfloat16", () => {
 		}
 		expect(captured.recordings).toBe(1);
 		captured.dispose();
+		const widen = compile((x: Tensor2D) => (isBfloat16(x) ? toFloat32(x) : add(x, 1)));
+		for (const twice of [1, 2]) {
+			tidy(() => {
+				expect([...widen(x).dataSync()]).toEqual([1, 0, 0, 2]);
+			});
+			tidy(() => {
+				expect([...widen(tensor2d([twice, 0, 0, 0], [2, 2])).dataSync()]).toEqual([twice + 1, 1, 1, 1]);
+			});
+		}
+		expect(widen.recordings).toBe(2); // the type is part of the signature
+		widen.dispose();
 		x.dispose();
 		weight.dispose();
 		expect(memory().numTensors).toBe(before);

@@ -60,13 +60,16 @@ export const BROKEN_COMPILER = `
 	if (args.includes("--version")) console.log("g++ (Fake) 99.0");
 	else { console.error("tfjs_backend.cc:1:10: fatal error: napi.h: No such file"); process.exit(1); }`;
 
-/** A `g++` that takes a while and writes what `from` holds under the name of its output. */
-export function copyingCompiler(from: string): string {
+/** A `g++` that takes a while and writes what one of the folders holds under the name of its output. */
+export function copyingCompiler(...folders: string[]): string {
 	return `
 		const fs = require("fs"), path = require("path");
 		const output = args[args.indexOf("-o") + 1];
 		if (args.includes("--version")) console.log("g++ (Fake) 99.0");
-		else setTimeout(() => fs.copyFileSync(path.join(${JSON.stringify(from)}, path.basename(output)), output), 300);`;
+		else setTimeout(() => {
+			const found = ${JSON.stringify(folders)}.map((folder) => path.join(folder, path.basename(output))).find((file) => fs.existsSync(file));
+			fs.copyFileSync(found, output);
+		}, 300);`;
 }
 
 /** Writes a wheel with the given files; RECORD is right unless `record` says otherwise. */

@@ -4,8 +4,10 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
-import { runtimeFolder } from "../../src/backend/setup/cache-folder.js";
+import { loadImageOps } from "../../src/backend/image-ops.js";
+import { cacheFolder, runtimeFolder } from "../../src/backend/setup/cache-folder.js";
 import { findCompiler } from "../../src/backend/setup/compile-addon.js";
+import { imageOpsFile } from "../../src/backend/setup/compile-image-ops.js";
 import { extraRequirements } from "../../src/backend/setup/install-nvidia.js";
 import { SetupError } from "../../src/backend/setup/setup-error.js";
 import type { SetupProgress } from "../../src/backend/setup/setup-progress.js";
@@ -109,10 +111,13 @@ describe("what can go wrong, and what the error says", () => {
 		using world = fakeWorld();
 		world.addTool("g++", BROKEN_COMPILER);
 		const wheel = await writeWheel(path.join(world.folder, "tf.whl"));
-		const error = await failure(setup({ device: "cpu", wheel, env: world.env }));
+		const steps: SetupProgress[] = [];
+		const error = await failure(setup({ device: "cpu", wheel, env: world.env, onProgress: (progress) => steps.push(progress) }));
 		expect(error.step).toBe("compile");
 		expect(error.command).toMatch(/^g\+\+ -std=c\+\+17 .*native\/graph_functions\.cc .*tfjs_backend\.cc/);
 		expect(error.output).toMatch(/fatal error: napi\.h/);
+		const said = steps.find(({ detail }) => detail.includes("images will be resized in JavaScript"))?.detail;
+		expect(said).toMatch(/command: g\+\+ -std=c\+\+17 -O3 .*native\/image_ops\.cc/);
 	});
 
 	it("a machine for which there is no libtensorflow", () => {
@@ -236,6 +241,7 @@ describe("NVIDIA's libraries", () => {
 
 describe.skipIf(nativeMissing)(`with the real libraries${nativeMissing ? ` (skipped: ${nativeMissing})` : ""}`, () => {
 	const real = () => findStagedRuntime("cpu") as StagedRuntime;
+	const compiled = () => [real().addon.binding, imageOpsFile(cacheFolder())].map((file) => path.dirname(file));
 
 	it("a second run finds everything staged, in less than a second", async () => {
 		await setup({ device: "cpu" });
@@ -248,7 +254,7 @@ describe.skipIf(nativeMissing)(`with the real libraries${nativeMissing ? ` (skip
 	it("an addon of other sources stays, and the new one is compiled beside it", async () => {
 		using world = fakeWorld();
 		linkLibraries(world, real());
-		world.addTool("g++", copyingCompiler(path.dirname(real().addon.binding)));
+		world.addTool("g++", copyingCompiler(...compiled()));
 		const older = path.join(runtimeFolder(world.cache, "cpu"), "addons", "napi-v8-older", "tfjs_binding.node");
 		mkdirSync(path.dirname(older), { recursive: true });
 		writeFileSync(older, "");
@@ -259,10 +265,18 @@ describe.skipIf(nativeMissing)(`with the real libraries${nativeMissing ? ` (skip
 		expect(world.calls().filter((call) => call.includes("graph_functions.cc"))).toHaveLength(1);
 	});
 
+	it("the image addon is compiled even where TensorFlow can't be had", async () => {
+		using world = fakeWorld();
+		world.addTool("g++", copyingCompiler(...compiled()));
+		expect(loadImageOps(world.env)).toBeNull();
+		expect((await failure(setup({ device: "cpu", env: world.env }))).step).toBe("python");
+		expect(loadImageOps(world.env)).toHaveProperty("imageToPatches");
+	});
+
 	it("two processes at once: one compiles, the other waits, both succeed", async () => {
 		using world = fakeWorld();
 		linkLibraries(world, real());
-		world.addTool("g++", copyingCompiler(path.dirname(real().addon.binding)));
+		world.addTool("g++", copyingCompiler(...compiled()));
 		const child = async () => {
 			const script = path.join(path.dirname(fileURLToPath(import.meta.url)), "run-setup.ts");
 			const run = spawn(process.execPath, ["--import", "tsx", script], { env: world.env, stdio: ["ignore", "pipe", "inherit"] });

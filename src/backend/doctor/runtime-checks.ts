@@ -1,4 +1,5 @@
 /** Checks of what is installed: the staged TensorFlow and its addon, tried in a child process, and sharp. */
+import { loadImageOps } from "../image-ops.js";
 import { findNvidiaDriver } from "../nvidia-driver.js";
 import { type NativeProbe, probeNative } from "../probe-native.js";
 import { cacheFolder } from "../setup/cache-folder.js";
@@ -54,6 +55,17 @@ function bfloat16Check({ bfloat16 }: NativeProbe): DoctorCheck {
 	const name = "bf16 kernels";
 	if (bfloat16 === true) return { name, ok: true, found: "MatMul in bfloat16 is right" };
 	return { name, ok: false, found: bfloat16, fix: "use float32 (`dtype: float32`)" };
+}
+
+/** The image addon. Without it everything works, slower. */
+export function checkImageOps(env: NodeJS.ProcessEnv): DoctorCheck {
+	const name = "image addon";
+	try {
+		const found = loadImageOps(env) ? "loads" : "none: images are resized in JavaScript, slower (`npx tfjs-rft setup` compiles it)";
+		return { name, ok: true, found };
+	} catch (error) {
+		return { name, ok: false, found: (error as Error).message, fix: "npx tfjs-rft setup" };
+	}
 }
 
 /** sharp loads its own native library; a missing one shows only then. */

@@ -2,6 +2,7 @@
  * Arguments and results of a compiled function: tensors in arrays and records, at any depth, and among the arguments values that
  * are not tensors. A tensor counts by shape and type; everything else is part of the function's signature.
  */
+import { isBfloat16 } from "../bfloat16.js";
 import { Tensor, Variable } from "../tf.js";
 import { ResourceVariable } from "./resource-variable.js";
 
@@ -34,7 +35,7 @@ function describe(value: unknown, place: string, found: Omit<Arguments, "key">):
 	if (value instanceof Variable) return `variable ${value.id}`;
 	if (value instanceof Tensor) {
 		found.tensors.push(value);
-		return `${value.dtype}[${value.shape}]`;
+		return `${isBfloat16(value) ? "bfloat16" : value.dtype}[${value.shape}]`;
 	}
 	if (Array.isArray(value)) return `[${value.map((element, i) => describe(element, `${place}[${i}]`, found)).join()}]`;
 	if (isRecord(value)) {

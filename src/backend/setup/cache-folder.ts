@@ -6,6 +6,7 @@
  *     nvidia/<lib>/lib/…                         flavour cuda only
  *     runtime.json                               written last: the folder is whole
  *     addons/<key>/tfjs_binding.node …           one per addon source, headers and N-API version
+ *   <cache>/image-ops/<key>/image_ops.node        one per source of ours; needs no TensorFlow
  *   <cache>/tfjs-node-gpu-4.22.0/node_modules/   only where the project has not installed the package
  *   <cache>/downloads/<flavour>/*.whl            until it is extracted
  */

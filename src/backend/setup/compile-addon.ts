@@ -15,7 +15,8 @@ import { commandLine, outputTail, runCommand, whyNotStarted } from "./run-comman
 import { SetupError } from "./setup-error.js";
 import type { OnSetupProgress } from "./setup-progress.js";
 
-const NAPI_VERSION = 8;
+/** Of every addon of ours. */
+export const NAPI_VERSION = 8;
 const FLAGS = ["-std=c++17", "-O2", "-fPIC", "-shared", `-DNAPI_VERSION=${NAPI_VERSION}`];
 const COMPILERS = ["g++", "c++", "clang++"];
 /** Of the addon, beside GRAPH_FUNCTIONS, which includes its third source, tfjs_binding.cc. */
@@ -50,7 +51,7 @@ function addonKey(kernels: string): string {
 }
 
 /** A file in `native/` of this package, seen from src/backend/setup as well as from the bundle in dist/. */
-function ownSource(name: string): string {
+export function ownSource(name: string): string {
 	for (let folder = path.dirname(fileURLToPath(import.meta.url)); ; folder = path.dirname(folder)) {
 		const file = path.join(folder, "native", name);
 		if (existsSync(file)) return file;
@@ -59,7 +60,7 @@ function ownSource(name: string): string {
 }
 
 /** Include directory of the npm package node-api-headers. */
-function nodeHeaders(): string {
+export function nodeHeaders(): string {
 	const { include_dir } = createRequire(import.meta.url)("node-api-headers") as { include_dir: string };
 	return include_dir;
 }
@@ -101,7 +102,8 @@ export async function compileAddon(
 	await rename(partial, folder);
 }
 
-async function compile(
+/** Runs the compiler. @throws SetupError (`compile`) with the command and the end of its output */
+export async function compile(
 	compiler: string,
 	args: readonly string[],
 	options: { env: NodeJS.ProcessEnv; signal?: AbortSignal },

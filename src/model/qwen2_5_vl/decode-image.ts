@@ -2,12 +2,14 @@
  * An encoded image (JPEG, PNG, WebP, GIF, TIFF, AVIF) to 8-bit RGB, as transformers' load_image and convert_to_rgb see it:
  * EXIF orientation applied, transparency composited on white (Pillow's rounding), grey repeated, the first frame of an animation,
  * 16 bits cut to 8, colour profiles ignored and CMYK inverted naively, as Pillow does. Equal to the last bit on JPEG, PNG, GIF, TIFF
- * and lossless WebP (test/fixtures/image-cases).
+ * and lossless WebP (test/fixtures/image-cases). sharp decodes on libuv's threads, at full size (shrinking on load is part of its resize,
+ * which isn't used); composing transparency and CMYK is left to whoever takes the pixels, so that it need not be done on the event loop.
  *
  * The bytes are untrusted: size bounds come before decoding, SVG and other programs-as-images are refused.
  */
 import { readFile, stat } from "node:fs/promises";
 import sharp, { type Metadata } from "sharp";
+import type { PIXEL_LAYOUT } from "../../backend/image-ops.js";
 import { ImageError } from "../generative-model.js";
 import type { RgbImage } from "./resize-bicubic.js";
 
@@ -18,11 +20,16 @@ const MAX_FILE_BYTES = 2 ** 28;
 
 const FORMATS = new Set(["jpeg", "png", "webp", "gif", "tiff", "heif", "avif"]);
 
+/** Decoded pixels before transparency is composed on white or CMYK inverted: 3 bytes per pixel for rgb, else 4. */
+export interface DecodedImage extends RgbImage {
+	layout: keyof typeof PIXEL_LAYOUT;
+}
+
 /**
  * @param image a file path, or the bytes of an encoded image
  * @throws ImageError that says what is wrong: missing, not a file, empty, too large, not an image, cut off.
  */
-export async function decodeImage(image: string | Buffer): Promise<RgbImage> {
+export async function decodeImage(image: string | Buffer): Promise<DecodedImage> {
 	const name = typeof image === "string" ? image : `image of ${image.byteLength} bytes`;
 	const bytes = typeof image === "string" ? await readImageFile(image) : image;
 	if (bytes.byteLength === 0) throw new ImageError(name, "is empty (0 bytes)");
@@ -64,17 +71,22 @@ function checkMetadata(name: string, { format, width, height }: Metadata): void 
 	}
 }
 
-async function decode(bytes: Buffer, { space, hasAlpha }: Metadata): Promise<RgbImage> {
+async function decode(bytes: Buffer, { space, hasAlpha }: Metadata): Promise<DecodedImage> {
 	const isCmyk = space === "cmyk";
-	const pipeline = sharp(bytes, { limitInputPixels: MAX_PIXELS, failOn: "error", ignoreIcc: true }).autoOrient();
+	const pipeline = sharp(bytes, { limitInputPixels: MAX_PIXELS, failOn: "error", ignoreIcc: true, sequentialRead: true }).autoOrient();
 	const { data, info } = await (isCmyk ? pipeline.pipelineColourspace("cmyk").toColourspace("cmyk") : pipeline.toColourspace("srgb"))
 		.raw({ depth: "uchar" })
 		.toBuffer({ resolveWithObject: true });
 	const { width, height, channels } = info;
 	const expected = isCmyk || hasAlpha ? 4 : 3;
 	if (channels !== expected) throw new Error(`decoded to ${channels} channels, expected ${expected}`);
-	if (channels === 3) return { data, height, width };
-	return { data: isCmyk ? fromCmyk(data) : onWhite(data), height, width };
+	return { data, height, width, layout: isCmyk ? "cmyk" : hasAlpha ? "rgba" : "rgb" };
+}
+
+/** The image as people see it, in three channels. On the event loop; image_ops.cc does the same off it. */
+export function toRgb({ data, height, width, layout }: DecodedImage): RgbImage {
+	if (layout === "rgb") return { data, height, width };
+	return { data: layout === "cmyk" ? fromCmyk(data) : onWhite(data), height, width };
 }
 
 /** CMYK to RGB without a profile: Pillow's cmyk2rgb. */

@@ -6,10 +6,12 @@
  * Follows transformers `models/qwen2_vl/image_processing_pil_qwen2_vl.py`.
  */
 import { z } from "zod";
+import { type ImageOps, loadImageOps } from "../../backend/image-ops.js";
 import { ImageError } from "../generative-model.js";
-import { decodeImage } from "./decode-image.js";
-import { type ImagePatches, type PatchifyOptions, pixelsToPatches } from "./patchify.js";
-import { type RgbImage, resizeBicubic } from "./resize-bicubic.js";
+import { type DecodedImage, decodeImage } from "./decode-image.js";
+import { imageToPatches } from "./image-to-patches.js";
+import { limitConcurrency } from "./limit-concurrency.js";
+import type { ImagePatches, PatchifyOptions } from "./patchify.js";
 import { smartResize } from "./smart-resize.js";
 
 /** OpenAI CLIP's, transformers' defaults for this processor. */
@@ -71,32 +73,48 @@ export function parseImageProcessorSettings(json: unknown, file: string): ImageP
 	};
 }
 
-/** Turns image files into patches. Stateless beside its settings. */
+/**
+ * Images that are read, decoded and resized at a time, of one processor: all but one of libuv's threads, so that one is left for the files
+ * and the name look-ups of whoever embeds this. It also bounds memory: a decoded photograph of 12 megapixels is 36 MB.
+ * In JavaScript two: one is decoded while the other is resized, and few share a turn of the event loop.
+ */
+const IMAGES_AT_ONCE = Math.max(1, (Number(process.env.UV_THREADPOOL_SIZE) || 4) - 1);
+
+/** Turns image files into patches. */
 export class ImageProcessor {
-	constructor(readonly settings: ImageProcessorSettings) {
+	private readonly inTurn: ReturnType<typeof limitConcurrency>;
+
+	/** @param addon what resizes off the event loop; null for JavaScript. Default: the one that setup compiled, if it did */
+	constructor(
+		readonly settings: ImageProcessorSettings,
+		readonly addon: ImageOps | null = loadImageOps(),
+	) {
 		const { minPixels, maxPixels } = settings;
 		if (minPixels > maxPixels) throw new RangeError(`image processor: minPixels ${minPixels} is above maxPixels ${maxPixels}`);
+		this.inTurn = limitConcurrency(addon ? IMAGES_AT_ONCE : 2);
 	}
 
 	/**
 	 * @param image a file path, or the bytes of an encoded image
 	 * @throws ImageError for an image that can't be read or is too elongated.
 	 */
-	async preprocess(image: string | Buffer): Promise<ImagePatches> {
-		const decoded = await decodeImage(image);
-		try {
-			return await this.fromPixels(decoded);
-		} catch (cause) {
-			if (!(cause instanceof RangeError)) throw cause;
-			throw new ImageError(typeof image === "string" ? image : `image of ${image.byteLength} bytes`, cause.message, { cause });
-		}
+	preprocess(image: string | Buffer): Promise<ImagePatches> {
+		return this.inTurn(async () => {
+			const decoded = await decodeImage(image);
+			try {
+				return await this.fromPixels(decoded, { releasePixels: true });
+			} catch (cause) {
+				if (!(cause instanceof RangeError)) throw cause;
+				throw new ImageError(typeof image === "string" ? image : `image of ${image.byteLength} bytes`, cause.message, { cause });
+			}
+		});
 	}
 
 	/** As `preprocess`, from pixels that are decoded already. @throws RangeError for an aspect ratio above 200. */
-	async fromPixels(image: RgbImage): Promise<ImagePatches> {
+	async fromPixels(image: DecodedImage, options?: { releasePixels?: boolean }): Promise<ImagePatches> {
 		const { patchSize, mergeSize, minPixels, maxPixels } = this.settings;
-		const [height, width] = smartResize(image.height, image.width, { factor: patchSize * mergeSize, minPixels, maxPixels });
-		return pixelsToPatches(await resizeBicubic(image, height, width), this.settings);
+		const size = smartResize(image.height, image.width, { factor: patchSize * mergeSize, minPixels, maxPixels });
+		return imageToPatches(image, size, this.settings, this.addon, options);
 	}
 
 	/** How many placeholder tokens an image of this grid fills. */

@@ -36,13 +36,11 @@ export interface ImagePatches {
  */
 export function pixelsToPatches({ data, height, width }: RgbImage, options: PatchifyOptions): ImagePatches {
 	const { patchSize: p, temporalPatchSize: t, mergeSize: m } = options;
-	if (height % (m * p) !== 0 || width % (m * p) !== 0) {
-		throw new RangeError(`patchify: ${height}×${width} pixels, expected multiples of ${m * p}; resize the image with smartResize first`);
-	}
-	const [rows, columns] = [height / p, width / p];
-	const features = 3 * t * p * p;
-	const values = new Float32Array(rows * columns * features);
-	const normalized = normalizationTables(options);
+	const patches = emptyPatches(height, width, options);
+	const [, rows, columns] = patches.gridThw;
+	const values = patches.pixelValues.data;
+	const features = patches.pixelValues.shape[1];
+	const normalized = byteValues(options);
 	let at = 0;
 	for (let block = 0; block < (rows / m) * (columns / m); block++) {
 		const top = Math.floor(block / (columns / m)) * m;
@@ -53,7 +51,18 @@ export function pixelsToPatches({ data, height, width }: RgbImage, options: Patc
 			fillPatch(values.subarray(at, at + features), data, (y * width + x) * 3, width * 3, p, t, normalized);
 		}
 	}
-	return { pixelValues: { data: values, shape: [rows * columns, features] }, gridThw: [1, rows, columns] };
+	return patches;
+}
+
+/** Patches of an image of this size, all zeros. @throws RangeError for sides that are no multiples of mergeSize · patchSize */
+export function emptyPatches(height: number, width: number, options: PatchifyOptions): ImagePatches {
+	const { patchSize: p, temporalPatchSize: t, mergeSize: m } = options;
+	if (height % (m * p) !== 0 || width % (m * p) !== 0) {
+		throw new RangeError(`patchify: ${height}×${width} pixels, expected multiples of ${m * p}; resize the image with smartResize first`);
+	}
+	const [rows, columns] = [height / p, width / p];
+	const shape: [number, number] = [rows * columns, 3 * t * p * p];
+	return { pixelValues: { data: new Float32Array(shape[0] * shape[1]), shape }, gridThw: [1, rows, columns] };
 }
 
 /** One row of the result: C, t, p, p, from the patch whose first byte is at `origin`. */
@@ -64,11 +73,11 @@ function fillPatch(
 	stride: number,
 	p: number,
 	t: number,
-	normalized: Float32Array[],
+	normalized: Float32Array,
 ): void {
 	const frame = p * p;
 	for (let c = 0; c < 3; c++) {
-		const table = normalized[c];
+		const table = normalized.subarray(c * 256, (c + 1) * 256);
 		const start = c * t * frame;
 		for (let y = 0, to = start; y < p; y++) {
 			for (let x = 0, from = origin + y * stride + c; x < p; x++, from += 3) out[to++] = table[data[from]];
@@ -77,10 +86,10 @@ function fillPatch(
 	}
 }
 
-/** Per channel, the pixel value of each byte. */
-function normalizationTables({ rescaleFactor, imageMean, imageStd }: PatchifyOptions): Float32Array[] {
-	return [0, 1, 2].map((c) => {
-		const [mean, std] = [Math.fround(imageMean[c]), Math.fround(imageStd[c])];
-		return Float32Array.from({ length: 256 }, (_, byte) => Math.fround(Math.fround(byte * rescaleFactor) - mean) / std);
+/** The pixel value of each byte: red's 256, green's, blue's. */
+export function byteValues({ rescaleFactor, imageMean, imageStd }: PatchifyOptions): Float32Array {
+	return Float32Array.from({ length: 3 * 256 }, (_, i) => {
+		const [c, byte] = [i >> 8, i & 255];
+		return Math.fround(Math.fround(byte * rescaleFactor) - Math.fround(imageMean[c])) / Math.fround(imageStd[c]);
 	});
 }

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { type Evaluation, type GenerativeModel, writeText } from "../index.js";
 import { convertJudgements } from "./convert.js";
 import { defineCommand } from "./define-command.js";
+import { chooseFilters } from "./filters.js";
 import { evaluationTable, scoreHeldOut } from "./held-out.js";
 import { Interrupted, interruptedWith } from "./interrupt.js";
 import { openJudge } from "./open-judge.js";
@@ -12,7 +13,7 @@ import { claimOutputs, clearOutputs, runFiles } from "./outputs.js";
 import { chooseQuestion } from "./question.js";
 import { readConfig } from "./read-config.js";
 import { dataFiles, surveyHeldOut, surveyRecords } from "./records.js";
-import { describeSample, sampleJudgements } from "./sample.js";
+import { describeSample, exportedFiles, sampleJudgements } from "./sample.js";
 import type { Session } from "./session.js";
 import { fineTune } from "./train.js";
 
@@ -29,9 +30,10 @@ export const runCommand = (session: Session) =>
 		async action(options) {
 			const files = runFiles(options.output_path);
 			const { checkpoint, logs, ...single } = files;
-			const earlier = [...Object.values(single), evaluationFile(logs)];
-			const inputs = [options.model_path, ...dataFiles([...options.data_path, ...(options.eval_data_path ?? [])])];
-			await claimOutputs(Object.values(files), inputs, options.overwrite);
+			const exported = exportedFiles(files, options);
+			const earlier = [...Object.values(single), ...exported, evaluationFile(logs)];
+			const sources = [...options.data_path, ...(options.eval_data_path ?? []), ...(options.decontaminate ?? [])];
+			await claimOutputs([...Object.values(files), ...exported], [options.model_path, ...dataFiles(sources)], options.overwrite);
 			const remaining = ["evaluate before", "sample", "convert", "train", "evaluate after"];
 			try {
 				await improve(options, files, remaining, () => clearOutputs({ files: earlier, checkpoint, logs }), session);
@@ -58,6 +60,7 @@ async function improve(
 	const question = await chooseQuestion(options, options.model_path, session);
 	const records = await surveyRecords(options, session);
 	const heldOut = await surveyHeldOut(options, session);
+	const filters = await chooseFilters(options, session);
 	const evaluations: Record<string, Evaluation> = {};
 	const score = async (when: "before" | "after", model: GenerativeModel) => {
 		if (heldOut) evaluations[when] = await scoreHeldOut(model, heldOut, question, options, `judge ${when}`, session);
@@ -71,10 +74,10 @@ async function improve(
 		await mkdir(files.logs, { recursive: true });
 		await writeText(join(files.logs, "options.json"), `${JSON.stringify(options, null, 2)}\n`);
 		await score("before", judge);
-		const sampled = await sampleJudgements(judge, records, files, question, options, session);
+		const sampled = await sampleJudgements(judge, records, files, question, filters, options, session);
 		remaining.shift();
 		session.print(describeSample(sampled));
-		if (sampled.selection.kept === 0) {
+		if (sampled.report.kept === 0) {
 			throw new Error(`no judgement was kept, so there is nothing to train on; ${files.stats} and ${files.rejected} say why`);
 		}
 	}

@@ -1,32 +1,39 @@
 /** `sample`: judgements of preference pairs, the right ones to filtered_samples.json. */
 import {
-	formatStats,
+	type ExportCounts,
+	exportFiles,
+	type FilteredRecord,
+	type FilterReport,
+	filterRollouts,
+	formatFilterReport,
 	type GenerativeModel,
 	generateCoT,
-	type JudgementStats,
-	rejectFiltered,
-	type SelectionStats,
-	selectPerRecord,
+	type RolloutFilter,
+	type WriteExportsOptions,
+	writeExports,
 	writeJsonArray,
 	writeJsonLines,
 	writeText,
 } from "../index.js";
 import { defineCommand } from "./define-command.js";
+import { chooseFilters } from "./filters.js";
 import { endWhenAborted, interruptedWith } from "./interrupt.js";
 import { openJudge } from "./open-judge.js";
-import { type SampleOptions, sampleOptions } from "./options.js";
-import { claimOutputs, type SampleFiles, sampleFiles } from "./outputs.js";
+import { type ExportOptions, type SampleOptions, sampleOptions } from "./options.js";
+import { claimOutputs, exportFolder, type SampleFiles, sampleFiles } from "./outputs.js";
 import { chooseQuestion } from "./question.js";
 import { dataFiles, type SurveyedRecords, surveyRecords } from "./records.js";
 import type { Session } from "./session.js";
 
 export interface SampleResult {
-	stats: JudgementStats;
-	selection: SelectionStats;
+	report: FilterReport;
+	/** Rows per exported file; empty without `--export`. */
+	exported: ExportCounts;
 }
 
 /**
- * Samples, judges, selects, and writes the three files as it goes.
+ * Samples, judges, filters, and writes the files as it goes.
+ * @param filters as `chooseFilters` gives them
  * @throws Interrupted after a signal: the files are whole and hold what was sampled until then.
  */
 export async function sampleJudgements(
@@ -34,11 +41,12 @@ export async function sampleJudgements(
 	{ records, count }: SurveyedRecords,
 	files: SampleFiles,
 	promptTemplate: string | undefined,
+	filters: readonly RolloutFilter[],
 	options: Omit<SampleOptions, "model_path" | "output_path" | "overwrite">,
 	session: Session,
 ): Promise<SampleResult> {
 	const { signal } = session;
-	const { use_cot: useCot, both_orders_rule: bothOrders, max_per_order: maxPerOrder } = options;
+	const { use_cot: useCot } = options;
 	const total = count * options.samples_per_record;
 	const stage = session.stage("sample", total);
 	const rollouts = generateCoT(records, model, {
@@ -50,28 +58,59 @@ export async function sampleJudgements(
 			stage.update(done, total, `${tokensPerSecond.toFixed(0)} tokens/s${busy}${errors > 0 ? `, ${errors} failed` : ""}`);
 		},
 	});
-	const result = await writeJsonLines(files.rejected, async (onRejected) => {
-		const accepted = rejectFiltered(endWhenAborted(rollouts, signal), { useCot, onRejected });
-		const selected = selectPerRecord(accepted, { bothOrders, maxPerOrder });
-		await writeJsonArray(files.filtered, selected);
-		return { stats: accepted.stats, selection: selected.stats };
-	}).finally(() => stage.end());
-	await writeText(files.stats, formatStats(result.stats));
+	const result = await writeJsonLines(files.rejected, (onRejected) =>
+		withExports(files, options, async (onRecord) => {
+			const kept = filterRollouts(endWhenAborted(rollouts, signal), filters, { useCot, onRejected, onRecord });
+			await writeJsonArray(files.filtered, kept);
+			return kept.report;
+		}),
+	).finally(() => stage.end());
+	await writeText(files.stats, formatFilterReport(result.report));
+	await writeText(files.report, `${JSON.stringify(result.report, null, 2)}\n`);
 	if (signal.aborted) {
-		const { total: done } = result.stats;
 		throw interruptedWith(
 			signal,
-			`sample: stopped after ${done} of ${total} judgements; ${result.selection.kept} kept in ${files.filtered}, which is whole. ` +
+			`sample: stopped after ${result.report.total} of ${total} judgements; ${result.report.kept} kept in ${files.filtered}, which is whole. ` +
 				"To have all of them run it again with --overwrite: it starts anew, and the same seed gives the same judgements",
 		);
 	}
 	return result;
 }
 
-/** The statistics' text and the yield. */
-export function describeSample({ stats, selection }: SampleResult): string {
-	const share = ((100 * selection.kept) / stats.total).toFixed(1);
-	return `${formatStats(stats)}kept: ${selection.kept} of ${stats.total} judgements (${share} %), of ${selection.recordsKept} pairs`;
+/** Writes the training files that `--export` asks for from the records that `body` adds. */
+async function withExports(
+	files: SampleFiles,
+	options: ExportOptions,
+	body: (add?: (record: FilteredRecord) => Promise<void>) => Promise<FilterReport>,
+): Promise<SampleResult> {
+	const exporting = exportOptions(options);
+	if (!exporting) return { report: await body(), exported: {} };
+	const { result, counts } = await writeExports(exportFolder(files), exporting, body);
+	return { report: result, exported: counts };
+}
+
+function exportOptions({
+	export: layouts,
+	export_rows,
+	export_format,
+	relative_paths,
+	image_root,
+}: ExportOptions): WriteExportsOptions | undefined {
+	if (layouts === undefined) return undefined;
+	return { layouts, kinds: export_rows, format: export_format, imageRoot: relative_paths ? image_root : undefined };
+}
+
+/** The files that `--export` asks for. */
+export function exportedFiles(files: SampleFiles, options: ExportOptions): string[] {
+	const exporting = exportOptions(options);
+	return exporting ? exportFiles(exportFolder(files), exporting) : [];
+}
+
+/** The statistics' text, the yield and the rows exported. */
+export function describeSample({ report, exported }: SampleResult): string {
+	const share = ((100 * report.kept) / report.total).toFixed(1);
+	const rows = Object.entries(exported).map(([file, count]) => `\n${file}: ${count} rows`);
+	return `${formatFilterReport(report)}kept: ${report.kept} of ${report.total} judgements (${share} %), of ${report.recordsKept} pairs${rows.join("")}`;
 }
 
 export const sampleCommand = (session: Session) =>
@@ -82,11 +121,13 @@ export const sampleCommand = (session: Session) =>
 		example: 'tfjs-rft sample --model_path judge --data_path "hpdv3:train.json" --output_path results --batch_size 32 --use_cot',
 		async action(options) {
 			const files = sampleFiles(options.output_path);
-			await claimOutputs(Object.values(files), dataFiles(options.data_path), options.overwrite);
+			const outputs = [...Object.values(files), ...exportedFiles(files, options)];
+			await claimOutputs(outputs, dataFiles([...options.data_path, ...(options.decontaminate ?? [])]), options.overwrite);
 			const promptTemplate = await chooseQuestion(options, options.model_path, session);
 			const records = await surveyRecords(options, session);
+			const filters = await chooseFilters(options, session);
 			await using model = await openJudge(options.model_path, options, session);
-			const sampled = await sampleJudgements(model, records, files, promptTemplate, options, session);
+			const sampled = await sampleJudgements(model, records, files, promptTemplate, filters, options, session);
 			session.print([describeSample(sampled), ...Object.values(files)].join("\n"));
 		},
 	});

@@ -1,3 +1,4 @@
+/// <reference path="./minhash.d.ts" />
 /**
  * Finds texts that share most of their words and word pairs with an earlier text, by MinHash: the share of equal values in two texts'
  * signatures estimates the Jaccard similarity of their sets, with a standard error of at most 0.045 for 128 values. Signatures are cut into bands of

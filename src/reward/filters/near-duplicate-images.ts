@@ -11,8 +11,8 @@ export interface NearDuplicateImagesOptions {
 }
 
 /**
- * Keeps the first of records with near-duplicate images, whatever its judgements come to. Holds 64 bits and index entries per image of the
- * kept ones: about 1 kB a record. An image that can't be read turns its record away.
+ * Keeps the first of records with near-duplicate images, whatever its judgements come to. Holds hashes and index entries of the kept
+ * ones: about 1 kB a record. An image that can't be read turns its record away.
  * @throws RangeError for a `maxDistance` out of range.
  */
 export function nearDuplicateImages({ maxDistance = 2, match = "both" }: NearDuplicateImagesOptions = {}): RolloutFilter {

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import sharp, { type Sharp } from "sharp";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { decontaminate } from "../../../src/reward/filters/decontaminate.js";
-import { hashDistance, ImageHashIndex, imageHash } from "../../../src/reward/filters/image-hash.js";
+import { areAlike, hashDistance, ImageHashIndex, imageHash } from "../../../src/reward/filters/image-hash.js";
 import { shinglesOf, signatureOf, similarity } from "../../../src/reward/filters/min-hash-index.js";
 import { nearDuplicateImages } from "../../../src/reward/filters/near-duplicate-images.js";
 import { nearDuplicatePrompts } from "../../../src/reward/filters/near-duplicate-prompts.js";
@@ -50,7 +50,7 @@ describe("imageHash", () => {
 		const files = ["falling.png", "rising.png", "flat.png"].map((name) => join(folder, name));
 		await Promise.all([ramp((x) => 250 - 2 * x), ramp((x) => 2 * x), ramp(() => 7)].map((image, i) => image.toFile(files[i])));
 		const [falling, rising, flat] = await Promise.all(files.map(imageHash));
-		expect([falling, rising, flat]).toEqual([
+		expect([falling, rising, flat].map(({ bits }) => bits)).toEqual([
 			[0xffffffff, 0xffffffff],
 			[0, 0],
 			[0, 0],
@@ -65,14 +65,33 @@ describe("imageHash", () => {
 		expect(hashDistance(one, two)).toBeGreaterThan(15);
 	});
 
+	it("is not fooled by drawings of other colours, or of other things on a plain ground", async () => {
+		const draw = async (name: string, shape: string) => {
+			const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="96" height="96"><rect width="96" height="96" fill="white"/>${shape}</svg>`;
+			await sharp(Buffer.from(svg)).png().toFile(join(folder, name));
+			return imageHash(join(folder, name));
+		};
+		const red = await draw("red.png", '<circle cx="30" cy="40" r="16" fill="#c22"/>');
+		const blue = await draw("blue.png", '<circle cx="30" cy="40" r="16" fill="#22c"/>');
+		const lower = await draw("lower.png", '<circle cx="30" cy="70" r="16" fill="#c22"/>');
+		expect([areAlike(red, red, 0), areAlike(red, blue, 15), areAlike(red, lower, 15)]).toEqual([true, false, false]);
+		expect([areAlike(await imageHash(a), await imageHash(aAgain), 2), areAlike(await imageHash(b), await imageHash(bAgain), 2)]).toEqual([
+			true,
+			true,
+		]);
+	});
+
 	it("is found in the index exactly where a comparison with all finds it", () => {
 		const random = (i: number) => Math.floor(Math.abs(Math.sin(i * 78.233) * 43758.5453) * 2 ** 32) >>> 0;
-		const hashes = Array.from({ length: 200 }, (_, i) => [random(i >> 2), (random(i) & random(i + 999) & random(i + 77)) >>> 0] as const);
+		const hashes = Array.from({ length: 200 }, (_, i) => ({
+			bits: [random(i >> 2), (random(i) & random(i + 999) & random(i + 77)) >>> 0] as const,
+			colours: Uint8Array.from({ length: 48 }, (_, field) => (field === i % 3 ? 40 * (i % 5) : 0)),
+		}));
 		for (const distance of [0, 3, 7, 15]) {
 			const index = new ImageHashIndex(distance);
 			for (const hash of hashes) index.add(hash);
 			for (const hash of hashes.slice(0, 40)) {
-				const all = hashes.flatMap((other, i) => (hashDistance(hash, other) <= distance ? [i] : []));
+				const all = hashes.flatMap((other, i) => (areAlike(hash, other, distance) ? [i] : []));
 				expect([...index.near(hash)].sort((x, y) => x - y)).toEqual(all);
 			}
 		}

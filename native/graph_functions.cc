@@ -96,6 +96,57 @@ napi_value RemoveFunction(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
+// inferOutputs(graphDef: Uint8Array, node, outputCount): {dtype, shape}[], by TensorFlow's shape functions; nothing is computed.
+napi_value InferOutputs(napi_env env, napi_callback_info info) {
+  size_t argc = 3;
+  napi_value args[3];
+  ENSURE_NAPI_OK_RETVAL(env, napi_get_cb_info(env, info, &argc, args, nullptr, nullptr), nullptr);
+  void *bytes;
+  size_t length;
+  napi_typedarray_type type;
+  std::string node;
+  uint32_t count;
+  if (argc < 3 || napi_get_typedarray_info(env, args[0], &type, &length, &bytes, nullptr, nullptr) != napi_ok || type != napi_uint8_array ||
+      GetStringParam(env, args[1], node) != napi_ok || napi_get_value_uint32(env, args[2], &count) != napi_ok) {
+    napi_throw_type_error(env, nullptr, "inferOutputs: (Uint8Array, node, outputCount) expected");
+    return nullptr;
+  }
+  TF_AutoStatus status;
+  const std::unique_ptr<TF_Graph, decltype(&TF_DeleteGraph)> graph(TF_NewGraph(), TF_DeleteGraph);
+  const std::unique_ptr<TF_Buffer, decltype(&TF_DeleteBuffer)> def(TF_NewBufferFromString(bytes, length), TF_DeleteBuffer);
+  const std::unique_ptr<TF_ImportGraphDefOptions, decltype(&TF_DeleteImportGraphDefOptions)> options(
+      TF_NewImportGraphDefOptions(), TF_DeleteImportGraphDefOptions);
+  TF_GraphImportGraphDef(graph.get(), def.get(), options.get(), status.status);
+  ENSURE_TF_OK_RETVAL(env, status, nullptr);
+  TF_Operation *const operation = TF_GraphOperationByName(graph.get(), node.c_str());
+  if (operation == nullptr || TF_OperationNumOutputs(operation) < static_cast<int>(count)) {
+    NAPI_THROW_ERROR(env, "inferOutputs: no node \"%s\" with %u outputs", node.c_str(), count);
+    return nullptr;
+  }
+  napi_value result;
+  napi_create_array_with_length(env, count, &result);
+  for (uint32_t i = 0; i < count; i++) {
+    const TF_Output output = {operation, static_cast<int>(i)};
+    std::vector<int64_t> dims(std::max(TF_GraphGetTensorNumDims(graph.get(), output, status.status), 0));
+    TF_GraphGetTensorShape(graph.get(), output, dims.data(), static_cast<int>(dims.size()), status.status);
+    const bool known = TF_GraphGetTensorNumDims(graph.get(), output, status.status) >= 0;
+    napi_value metadata, shape, dtype;
+    napi_create_object(env, &metadata);
+    napi_create_array_with_length(env, dims.size(), &shape);
+    for (uint32_t d = 0; d < dims.size(); d++) {
+      napi_value dim;
+      napi_create_int64(env, dims[d], &dim);
+      napi_set_element(env, shape, d, dim);
+    }
+    if (!known) napi_get_null(env, &shape);
+    napi_create_int32(env, TF_OperationOutputType(output), &dtype);
+    napi_set_named_property(env, metadata, "shape", shape);
+    napi_set_named_property(env, metadata, "dtype", dtype);
+    napi_set_element(env, result, i, metadata);
+  }
+  return result;
+}
+
 // One call of a function on libuv's thread pool. The op holds references to its inputs, so they may be deleted meanwhile.
 struct AsyncRun {
   TFJSBackend *backend;
@@ -191,6 +242,7 @@ NAPI_MODULE_INIT() {
   const napi_property_descriptor functions[] = {
       {"addFunction", nullptr, tfnodejs::AddFunction, nullptr, nullptr, nullptr, napi_default, nullptr},
       {"removeFunction", nullptr, tfnodejs::RemoveFunction, nullptr, nullptr, nullptr, napi_default, nullptr},
+      {"inferOutputs", nullptr, tfnodejs::InferOutputs, nullptr, nullptr, nullptr, napi_default, nullptr},
       {"runAsync", nullptr, tfnodejs::RunAsync, nullptr, nullptr, nullptr, napi_default, nullptr},
   };
   napi_define_properties(env, exports, sizeof(functions) / sizeof(functions[0]), functions);

@@ -23,9 +23,13 @@ export {
 	type ContentPart,
 	type EncodedConversation,
 	type EncodeOptions,
+	type FailedSample,
 	type FinishReason,
+	type GeneratedSample,
 	type GenerateOptions,
 	type GenerateResult,
+	type GenerateStreamOptions,
+	type GenerationRequest,
 	type GenerativeModel,
 	ImageError,
 	type Matrix,
@@ -40,6 +44,8 @@ export type { Qwen2_5VLConfig } from "./model/qwen2_5_vl/config.js";
 export { initModel, type LoadModelOptions, loadModel, type SaveModelOptions, saveModel } from "./model/qwen2_5_vl/load.js";
 export { loadProcessor } from "./model/qwen2_5_vl/processor.js";
 export type { Qwen2_5VLModel } from "./model/qwen2_5_vl/qwen2_5_vl.js";
+export { RemoteError, type RemoteErrorKind } from "./model/remote/remote-error.js";
+export { type RemoteModelOptions, type RemoteRetry, remoteModel } from "./model/remote/remote-model.js";
 // Judging and filtering
 export { correctAnswer } from "./reward/correct-answer.js";
 export { type Evaluation, evaluate } from "./reward/evaluate.js";

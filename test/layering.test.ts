@@ -38,7 +38,10 @@ const TABLE: Record<string, Row> = {
 	model: {
 		imports: [SEAM, "backend", "nn", "checkpoint"],
 		types: ["dataset"],
-		packages: ["node:fs", "sharp", "@huggingface/tokenizers", "@huggingface/jinja", "zod", "lru-cache", "pure-rand"],
+		packages: [
+			...["node:fs", "sharp", "@huggingface/tokenizers", "@huggingface/jinja", "zod", "lru-cache", "pure-rand"],
+			...["openai", "p-retry"], // remote judges
+		],
 	},
 	sampler: { imports: ["dataset", "backend", SEAM], packages: ["node:fs"] },
 	reward: { imports: ["files"], types: ["dataset", "sampler"], packages: ["zod", "sharp", "minhash"] },

@@ -47,6 +47,10 @@ export interface NativeBinding {
 	/** Makes a graph a function of that name; `inputs` and `outputs` are `"node:index,node:index"`. Then `executeOp(name, [], ids, n)` runs it. */
 	addFunction?(name: string, graphDef: Uint8Array, inputs: string, outputs: string): void;
 	removeFunction?(name: string): void;
+	/** Types and shapes of a node's first outputs, by TensorFlow's shape functions: a dimension is −1, a shape null, where it is not known. */
+	inferOutputs?(graphDef: Uint8Array, node: string, outputCount: number): { dtype: number; shape: number[] | null }[];
+	/** While a call is being recorded: the tensor `id` for those who are to run after `others` only. See graph/run-after.ts. */
+	identityAfter?(id: number, dtype: number, others: readonly number[]): NativeTensor;
 	/** `executeOp(name, [], ids, n)` on a thread of its own. The inputs may be deleted before it ends. */
 	runAsync?(name: string, inputIds: number[], numOutputs: number): Promise<NativeTensor[]>;
 }

@@ -1,7 +1,7 @@
 /** `evaluate`: how often a judge is right on held-out pairs, by greedy decoding. */
 import { defineCommand } from "./define-command.js";
 import { evaluationTable, scoreHeldOut } from "./held-out.js";
-import { openJudge } from "./open-judge.js";
+import { openSampler } from "./open-judge.js";
 import { evaluateOptions } from "./options.js";
 import { chooseQuestion } from "./question.js";
 import { surveyRecords } from "./records.js";
@@ -16,7 +16,7 @@ export const evaluateCommand = (session: Session) =>
 		async action(options) {
 			const promptTemplate = await chooseQuestion(options, options.model_path, session);
 			const records = await surveyRecords(options, session);
-			await using model = await openJudge(options.model_path, options, session);
+			await using model = await openSampler(options.model_path, options, session);
 			const evaluation = await scoreHeldOut(model, records, promptTemplate, options, "evaluate", session);
 			session.print(options.json ? JSON.stringify(evaluation, null, 2) : evaluationTable({ [options.model_path]: evaluation }));
 		},

@@ -1,6 +1,7 @@
 /** Loads the model that a command works with, and says what it computes on. */
-import { loadModel, type Qwen2_5VLModel } from "../index.js";
+import { type GenerativeModel, loadModel, type Qwen2_5VLModel } from "../index.js";
 import type { ModelOptions } from "./options.js";
+import { isRemote, openRemote } from "./remote-judge.js";
 import type { Session } from "./session.js";
 
 /**
@@ -19,4 +20,13 @@ export async function openJudge(
 	const model = await loadModel(dir, { backend, dtype, trainable, minPixels, maxPixels, eager });
 	note(`backend: ${model.backendReason}; ${model.executionReason}`);
 	return model;
+}
+
+/** A judge to ask and not to train: a checkpoint, or `openai:MODEL@URL`. @throws as openJudge does */
+export async function openSampler(
+	judge: string,
+	options: ModelOptions & { batch_size: number },
+	session: Session,
+): Promise<GenerativeModel> {
+	return isRemote(judge) ? openRemote(judge, options.batch_size, session) : openJudge(judge, options, session);
 }

@@ -8,6 +8,7 @@ import { z } from "zod";
 import { EXPORT_FORMATS, EXPORT_KINDS, EXPORT_LAYOUTS, LR_SCHEDULERS, loadDataset } from "../index.js";
 import { choice, flag, flagInfo, interval, positive, real, text, toggle, whole } from "./flag.js";
 import { normaliseKey } from "./normalise-flags.js";
+import { isRemote, parseRemoteJudge } from "./remote-judge.js";
 import { UsageError } from "./usage-error.js";
 
 /** Other names that flags go by. */
@@ -19,9 +20,31 @@ export const ALIASES: Readonly<Record<string, string>> = {
 	warmup_steps: "lr_warmup_steps",
 };
 
+const isCheckpoint = (dir: string) => existsSync(join(dir, "config.json"));
+const NO_CHECKPOINT =
+	"expected the folder of a Hugging Face checkpoint, with a config.json (download it first; hub names are not resolved)";
+const REMOTE_HAS_NO_WEIGHTS =
+	"expected the folder of a checkpoint to train: a remote judge's weights are elsewhere; `sample` with it, `convert`, and `train --pretrain DIR`";
+
+/** A checkpoint to train. */
 const checkpointFolder = () =>
-	text("the folder of a checkpoint").refine((dir) => existsSync(join(dir, "config.json")), {
-		error: "expected the folder of a Hugging Face checkpoint, with a config.json (download it first; hub names are not resolved)",
+	text("the folder of a checkpoint").superRefine((dir, context) => {
+		const message = isRemote(dir) ? REMOTE_HAS_NO_WEIGHTS : NO_CHECKPOINT;
+		if (isRemote(dir) || !isCheckpoint(dir)) context.addIssue({ code: "custom", message });
+	});
+
+/** A judge to ask: a checkpoint, or a remote one. */
+const judge = () =>
+	text("the folder of a checkpoint, or openai:MODEL@URL").superRefine((name, context) => {
+		if (!isRemote(name)) {
+			if (!isCheckpoint(name)) context.addIssue({ code: "custom", message: `${NO_CHECKPOINT}, or openai:MODEL@URL[,URL…]` });
+			return;
+		}
+		try {
+			parseRemoteJudge(name);
+		} catch (error) {
+			context.addIssue({ code: "custom", message: (error as Error).message });
+		}
 	});
 
 /** `a:x,b:y` and repeated flags, as one list. */
@@ -97,7 +120,7 @@ const samplingFlags = {
 	samples_per_record: flag(whole().default(1), "judgements per pair and shown order", "N"),
 	temperature: flag(real(0).default(1), "0 is greedy", "X"),
 	top_p: flag(positive(1).optional(), "keep the likeliest tokens up to this probability; default: all", "X"),
-	top_k: flag(whole().optional(), "keep the k likeliest tokens; default: all", "N"),
+	top_k: flag(whole(0).optional(), "keep the k likeliest tokens; 0, the default: all", "N"),
 	min_p: flag(real(0, 1).optional(), "keep tokens at least so likely as this share of the likeliest; default: all", "X"),
 	repetition_penalty: flag(positive().optional(), "above 1: tokens already there get less likely; default: 1", "X"),
 	orders: flag(choice(...ORDERS).default("random"), "how a pair is shown: stored, random or both ways", "HOW"),
@@ -184,6 +207,15 @@ const samplesDiffer = (o: { samples_per_record: number; temperature: number }) =
 const SAMPLES_DIFFER = { path: ["samples_per_record"], error: "expected 1 with --temperature 0: all would be equal" };
 const oneDtype = (o: { bf16: boolean; dtype: string }) => !o.bf16 || o.dtype !== "float32";
 const ONE_DTYPE = { path: ["bf16"], error: "expected it or --dtype float32, not both" };
+/** What is set at the server, with where. */
+const isOurs = (o: z.output<z.ZodObject<typeof modelFlags>> & { model_path: string }) =>
+	!isRemote(o.model_path) ||
+	(o.backend === "auto" && o.dtype === "auto" && !o.bf16 && !o.eager && o.min_pixels === undefined && o.max_pixels === undefined);
+const SERVERS_OWN = {
+	path: ["model_path"],
+	error:
+		"expected no --backend, --dtype, --bf16, --eager, --min_pixels or --max_pixels with a remote judge: the server decides (vLLM: --dtype, --mm-processor-kwargs)",
+};
 const BOTH_ORDERS_SHOWN = { path: ["both_orders_rule"], error: "expected --orders both with it: a pair must be shown both ways" };
 
 const passRatesInOrder = ({ min_pass_rate = 0, max_pass_rate = 1 }: { min_pass_rate?: number; max_pass_rate?: number }) =>
@@ -194,7 +226,7 @@ const ROOT_FOR_RELATIVE = { path: ["relative_paths"], error: "expected --image_r
 
 export const sampleOptions = z
 	.strictObject({
-		model_path: flag(checkpointFolder(), "the judge", "DIR"),
+		model_path: flag(judge(), "the judge: a checkpoint's folder, or openai:MODEL@URL[,URL…]", "DIR"),
 		...dataFlags,
 		output_path: flag(text(), "a folder, or the path of filtered_samples.json", "PATH"),
 		batch_size: batchSize,
@@ -209,6 +241,7 @@ export const sampleOptions = z
 		overwrite,
 	})
 	.refine(oneDtype, ONE_DTYPE)
+	.refine(isOurs, SERVERS_OWN)
 	.refine(notBothQuestions, NOT_BOTH_QUESTIONS)
 	.refine(bothOrdersShown, BOTH_ORDERS_SHOWN)
 	.refine(samplesDiffer, SAMPLES_DIFFER)
@@ -251,7 +284,7 @@ export const trainOptions = z
 
 export const evaluateOptions = z
 	.strictObject({
-		model_path: flag(checkpointFolder(), "the judge", "DIR"),
+		model_path: flag(judge(), "the judge: a checkpoint's folder, or openai:MODEL@URL[,URL…]", "DIR"),
 		...dataFlags,
 		orders: flag(choice(...ORDERS).default("both"), "how a pair is shown: stored, random or both ways", "HOW"),
 		batch_size: batchSize,
@@ -262,6 +295,7 @@ export const evaluateOptions = z
 		json: flag(toggle().default(false), "print JSON"),
 	})
 	.refine(oneDtype, ONE_DTYPE)
+	.refine(isOurs, SERVERS_OWN)
 	.refine(notBothQuestions, NOT_BOTH_QUESTIONS);
 
 export const runOptions = z
@@ -308,7 +342,7 @@ export type ExportOptions = Pick<SampleOptions, keyof typeof exportFlags | "rela
 export type ModelOptions = Pick<SampleOptions, keyof typeof modelFlags>;
 export type DataOptions = Pick<SampleOptions, keyof typeof dataFlags | "orders" | "seed">;
 export type HeldOutOptions = Pick<TrainOptions, keyof typeof heldOutFlags | "seed">;
-export type TrainingFlags = Pick<TrainOptions, keyof typeof trainingFlags | "seed">;
+export type TrainingFlags = Pick<TrainOptions, keyof typeof trainingFlags | "seed" | "eager">;
 
 /** Values of a config file, and its name for messages. */
 export interface ConfigValues {

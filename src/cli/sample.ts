@@ -18,7 +18,7 @@ import {
 import { defineCommand } from "./define-command.js";
 import { chooseFilters } from "./filters.js";
 import { endWhenAborted, interruptedWith } from "./interrupt.js";
-import { openJudge } from "./open-judge.js";
+import { openSampler } from "./open-judge.js";
 import { type ExportOptions, type SampleOptions, sampleOptions } from "./options.js";
 import { claimOutputs, exportFolder, type SampleFiles, sampleFiles } from "./outputs.js";
 import { chooseQuestion } from "./question.js";
@@ -126,7 +126,7 @@ export const sampleCommand = (session: Session) =>
 			const promptTemplate = await chooseQuestion(options, options.model_path, session);
 			const records = await surveyRecords(options, session);
 			const filters = await chooseFilters(options, session);
-			await using model = await openJudge(options.model_path, options, session);
+			await using model = await openSampler(options.model_path, options, session);
 			const sampled = await sampleJudgements(model, records, files, promptTemplate, filters, options, session);
 			session.print([describeSample(sampled), ...Object.values(files)].join("\n"));
 		},

@@ -37,6 +37,7 @@ export async function fineTune(
 			trainBatchSize: flags.train_batch_size,
 			microTrainBatchSize: flags.micro_train_batch_size,
 			gradientCheckpointing: flags.gradient_checkpointing,
+			eager: flags.eager,
 			promptMaxLen: flags.prompt_max_len,
 		},
 		...{ maxEpochs: flags.max_epochs, maxSteps: flags.max_steps, learningRate: flags.actor_learning_rate, lrScheduler: flags.lr_scheduler },
@@ -56,6 +57,7 @@ export async function fineTune(
 	try {
 		const result = await trainer.fit(allConversations(files));
 		keepQuestion(question, options.savePath);
+		if (result.signatures > 0) note(`trained on ${result.signatures} compiled shapes of batches`);
 		return result;
 	} catch (error) {
 		if (!signal.aborted) throw error;

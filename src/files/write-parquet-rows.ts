@@ -1,6 +1,10 @@
-/** Rows to a Parquet file, a row group in memory at a time; the file appears when its last row is on the disk. */
+/**
+ * Rows to a Parquet file, a row group in memory at a time; the file appears when its last row is on the disk.
+ *
+ * `hyparquet-writer` is loaded when it is needed: it is ES modules only, which the CommonJS build can't load otherwise.
+ */
 import type { FileHandle } from "node:fs/promises";
-import { ByteWriter, ParquetWriter } from "hyparquet-writer";
+import type { ByteWriter } from "hyparquet-writer";
 import type { z } from "zod";
 import { writeWhole } from "../checkpoint/write-whole.js";
 import { parquetRow, parquetSchema } from "./parquet-schema.js";
@@ -8,21 +12,14 @@ import { parquetRow, parquetSchema } from "./parquet-schema.js";
 /** Some thousand characters a row make this a few megabytes. */
 const ROW_GROUP = 1000;
 
-/** Hands over what was written after each row group. */
-class FileWriter extends ByteWriter {
-	constructor(private readonly handle: FileHandle) {
-		super(1 << 20);
-	}
-
-	async flush(): Promise<void> {
-		const bytes = this.getBytes().slice();
-		this.index = 0;
-		await this.handle.appendFile(bytes);
-	}
-
-	override finish(): Promise<void> {
-		return this.flush();
-	}
+/** Makes a buffer hand over to the file what was written to it, after each row group. */
+function flushTo(handle: FileHandle, writer: ByteWriter): ByteWriter {
+	const flush = async () => {
+		const bytes = writer.getBytes().slice();
+		writer.index = 0;
+		await handle.appendFile(bytes);
+	};
+	return Object.assign(writer, { flush, finish: flush });
 }
 
 /**
@@ -35,10 +32,11 @@ export async function writeParquetRows<T, R>(
 	schema: z.ZodObject,
 	body: (write: (row: T) => Promise<void>) => Promise<R>,
 ): Promise<R> {
+	const { ByteWriter, ParquetWriter } = await import("hyparquet-writer");
 	const names = Object.keys(schema.shape);
 	const results: R[] = [];
 	await writeWhole(file, async (handle) => {
-		const parquet = new ParquetWriter({ writer: new FileWriter(handle), schema: parquetSchema(schema) });
+		const parquet = new ParquetWriter({ writer: flushTo(handle, new ByteWriter(1 << 20)), schema: parquetSchema(schema) });
 		let rows: Record<string, unknown>[] = [];
 		const writeGroup = async () => {
 			const columnData = names.map((name) => ({ name, data: rows.map((row) => row[name]) }));

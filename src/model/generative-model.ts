@@ -119,6 +119,11 @@ export interface GeneratedSample {
 	finishReason: FinishReason;
 }
 
+/** A row that could not be generated for a reason of its own; the model goes on with the others. */
+export interface FailedSample extends Pick<GeneratedSample, "request" | "sample"> {
+	error: { kind: "bad-image" | "error"; message: string };
+}
+
 /** `stop`: an end token; `length`: `maxNewTokens` reached. */
 export type FinishReason = "stop" | "length";
 
@@ -142,7 +147,7 @@ export interface GenerativeModel extends AsyncDisposable {
 	generateStream?(
 		requests: Iterable<GenerationRequest> | AsyncIterable<GenerationRequest>,
 		options?: GenerateStreamOptions,
-	): AsyncGenerator<GeneratedSample>;
+	): AsyncGenerator<GeneratedSample | FailedSample>;
 }
 
 export interface ForwardOptions {

@@ -13,6 +13,9 @@ export const MASKED = -1e9;
 /** Most scores in memory at once: 256 MB. */
 const MAX_SCORES = 2 ** 26;
 
+/** Most scores of a decode step for the softmax op by op. */
+const SMALL = 2 ** 13;
+
 /**
  * Grouped-query attention without repeating the shared heads: the G query heads of a key head are stacked along T.
  * @param q [B, H, T, D]
@@ -42,11 +45,11 @@ function attend(q: Tensor4D, k: Tensor4D, v: Tensor4D, mask?: Tensor): Tensor4D 
 	const grouped = reshape(mul(q, 1 / Math.sqrt(d)), [b, kv, (h / kv) * t, d]);
 	let scores = reshape(matMul(grouped, k, false, true), [b, h, t, s]);
 	if (mask) scores = add(scores, mask);
-	const weights = reshape(t === 1 ? smallSoftmax(scores) : softmax(scores), [b, kv, (h / kv) * t, s]);
+	const weights = reshape(t === 1 && scores.size <= SMALL ? smallSoftmax(scores) : softmax(scores), [b, kv, (h / kv) * t, s]);
 	return reshape(matMul(weights, v), [b, h, t, d]);
 }
 
-/** softmax over the last axis op by op: oneDNN's takes 50 µs for a row of a decode step whatever its size, these five ops 10. */
+/** softmax over the last axis op by op: oneDNN's takes 50 µs however small its operand, these five ops 9; from 2¹⁴ scores on it is the other way round. */
 function smallSoftmax(x: Tensor): Tensor {
 	const e = exp(sub(x, max(x, -1, true)));
 	return div(e, sum(e, -1, true));

@@ -2,8 +2,14 @@
  * Gradient checkpointing (Chen et al. 2016; torch.utils.checkpoint): a layer's intermediates are not kept for the backward pass but computed
  * again when it comes to the layer. Only the layers' inputs stay in memory, and the backward pass frees each layer's tensors
  * when it is through with it, which TensorFlow.js does not do by itself before the whole pass has ended.
+ *
+ * In a captured graph the order has to be said (run-after.ts): the second run waits for the gradient that comes from above. Otherwise TensorFlow would
+ * take it for the first run, being the same ops on the same inputs, or do all layers' second runs as soon as their inputs are there. And the
+ * layer below waits until this one's weights have their gradients, or the intermediates that those need would stay.
  */
-import { customGrad, engine, type GradSaveFunc, grads, type Tensor, type Tensor2D, type Variable } from "../backend/tf.js";
+import { runAfter } from "../backend/graph/run-after.js";
+import { customGrad, type GradSaveFunc, grads, type Tensor, type Tensor2D, tidy, type Variable } from "../backend/tf.js";
+import { onOwnTape } from "./own-tape.js";
 
 /**
  * @param run the layer, of its input and `context`; called again in the backward pass, so it must give the same each time
@@ -22,22 +28,14 @@ export function gradientCheckpoint(
 		const [x] = args as Tensor[];
 		const save = args[args.length - 1] as unknown as GradSaveFunc;
 		save([x, ...context]);
-		return {
-			value: run(x as Tensor2D, context),
-			gradFunc: (dy: Tensor, [x, ...context]: Tensor[]) =>
-				onOwnTape(() => grads((x) => run(x as Tensor2D, context))([x, ...parameters], dy)),
-		};
+		const gradFunc = (dy: Tensor, [x, ...context]: Tensor[]) =>
+			tidy(() => {
+				const again = runAfter(x, [dy]);
+				const gradients = grads((x) => run(x as Tensor2D, context));
+				const [dx, ...ofParameters] = onOwnTape(() => gradients([again, ...parameters], dy));
+				return [runAfter(dx, ofParameters), ...ofParameters];
+			});
+		return { value: run(x as Tensor2D, context), gradFunc };
 	});
 	return op(x, ...parameters) as Tensor2D;
-}
-
-/** The engine has one tape. A gradient inside a backward pass would throw away the outer one's, which is needed to the end. */
-function onOwnTape<T>(run: () => T): T {
-	const { state } = engine();
-	const outer = state.activeTape;
-	try {
-		return run();
-	} finally {
-		state.activeTape = outer;
-	}
 }

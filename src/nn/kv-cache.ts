@@ -7,7 +7,7 @@
  * Legend: L layers, K key heads, D head dim.
  */
 import { ResourceVariable } from "../backend/graph/resource-variable.js";
-import { gather, slice, type Tensor, type Tensor4D, tensor1d, tidy } from "../backend/tf.js";
+import { gather, pad, slice, type Tensor4D, tensor1d, tidy } from "../backend/tf.js";
 
 export interface KvCacheSize {
 	layers: number;
@@ -32,15 +32,17 @@ export interface KvCacheMove {
 }
 
 export class KvCache {
-	/** One per layer, [R, K, S, D]. */
-	readonly keys: readonly ResourceVariable[];
-	readonly values: readonly ResourceVariable[];
+	/** @param keys one per layer, [R, K, S, D] */
+	private constructor(
+		readonly size: KvCacheSize,
+		readonly keys: readonly ResourceVariable[],
+		readonly values: readonly ResourceVariable[],
+	) {}
 
-	constructor(readonly size: KvCacheSize) {
+	static empty(size: KvCacheSize): KvCache {
 		const { layers, rows, kvHeads, columns, headDim } = size;
 		const variables = () => Array.from({ length: layers }, () => new ResourceVariable([rows, kvHeads, columns, headDim]));
-		this.keys = variables();
-		this.values = variables();
+		return new KvCache(size, variables(), variables());
 	}
 
 	/**
@@ -61,23 +63,27 @@ export class KvCache {
 		});
 	}
 
-	/** Moves to a new cache and disposes this one. */
+	/** Moves to a new cache and disposes this one, a layer at a time. */
 	moved({ rows, from, count, to, columns }: KvCacheMove): KvCache {
-		const next = new KvCache({ ...this.size, rows: rows.length, columns });
-		if (count > 0) {
-			tidy(() => {
-				const index = tensor1d(rows, "int32");
-				const begin = tensor1d([0, 0, to, 0], "int32");
-				const end = tensor1d([0, 0, to + count, 0], "int32");
-				const move = (old: ResourceVariable, target: ResourceVariable) =>
-					tidy(() => target.assignSlice(begin, end, gather(slice(old.read(), [0, 0, from, 0], [-1, -1, count, -1]), index) as Tensor, [2]));
-				this.keys.forEach((old, layer) => {
-					move(old, next.keys[layer]);
-					move(this.values[layer], next.values[layer]);
-				});
+		const sameRows = rows.length === this.size.rows && rows.every((row, i) => row === i);
+		const index = tensor1d(rows, "int32");
+		const move = (old: ResourceVariable) => {
+			const moved = tidy(() => {
+				const all = old.read() as Tensor4D;
+				const kept = count === this.size.columns ? all : slice(all, [0, 0, from, 0], [-1, -1, count, -1]);
+				const ordered = sameRows ? kept : gather(kept, index);
+				return pad(ordered, [
+					[0, 0],
+					[0, 0],
+					[to, columns - to - count],
+					[0, 0],
+				]);
 			});
-		}
-		this.dispose();
+			old.dispose();
+			return new ResourceVariable(moved, "float32", { takeOver: true });
+		};
+		const next = new KvCache({ ...this.size, rows: rows.length, columns }, this.keys.map(move), this.values.map(move));
+		index.dispose();
 		return next;
 	}
 

@@ -5,7 +5,13 @@
  * results: a rollout's random stream comes from its own seed (`rolloutSeed`), and rollouts are put back in order before they are yielded.
  */
 import type { PreferenceRecord } from "../dataset/preference-record.js";
-import type { GeneratedSample, GenerateStreamOptions, GenerationRequest, GenerativeModel } from "../model/generative-model.js";
+import type {
+	FailedSample,
+	GeneratedSample,
+	GenerateStreamOptions,
+	GenerationRequest,
+	GenerativeModel,
+} from "../model/generative-model.js";
 import { type EncodedRecord, encodeRecords } from "./encode-records.js";
 import { generateInBatches } from "./generate-in-batches.js";
 import { checkTemplate, DEFAULT_COT_PROMPT, DEFAULT_NO_COT_PROMPT } from "./prompt.js";
@@ -144,13 +150,14 @@ class Ledger {
 		}
 	}
 
-	enter({ request, sample, tokens, text, finishReason }: GeneratedSample): void {
+	enter(generated: GeneratedSample | FailedSample): void {
+		const { request, sample } = generated;
 		const entry = this.byRequest.get(request) as Entry;
 		const { record, promptText, seeds } = entry;
-		const outcome = { completion: text, numTokens: tokens.length, finishReason };
+		const outcome = outcomeOf(generated);
 		entry.rollouts[sample] = { record, sampleIndex: sample, seed: seeds[sample], promptText, ...outcome };
 		if (entry.rollouts.every((rollout) => rollout)) this.byRequest.delete(request);
-		this.run.progress.finish(1, 0, tokens.length);
+		this.run.progress.finish(1, outcome.error ? 1 : 0, outcome.numTokens);
 	}
 
 	/** The next rollouts in order, up to one that is under way. */
@@ -187,6 +194,11 @@ class Ledger {
 	private seedsOf({ key, order }: PreferenceRecord): number[] {
 		return Array.from({ length: this.run.samplesPerRecord }, (_, sample) => rolloutSeed(this.run.seed, key, order, sample));
 	}
+}
+
+function outcomeOf(generated: GeneratedSample | FailedSample): Pick<Rollout, "completion" | "numTokens" | "finishReason" | "error"> {
+	if ("error" in generated) return { completion: "", numTokens: 0, finishReason: "error", error: generated.error };
+	return { completion: generated.text, numTokens: generated.tokens.length, finishReason: generated.finishReason };
 }
 
 type Checked = Required<Pick<GenerateCotOptions, "batchSize" | "maxNewTokens" | "samplesPerRecord" | "temperature" | "seed">> &

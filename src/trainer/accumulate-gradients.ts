@@ -3,20 +3,20 @@
  * The event loop gets a turn between micro-batches.
  */
 import { setImmediate } from "node:timers/promises";
-import { concat, reshape, type Scalar, sqrt, type Tensor1D, tidy } from "../backend/tf.js";
+import { concat, dispose, reshape, type Scalar, sqrt, type Tensor1D, tidy, zeros } from "../backend/tf.js";
 import type { TrainableModel } from "../model/generative-model.js";
 import { squaredGradNorm } from "./clip-grad-norm.js";
-import { collateExamples, countLabels, type TrainingExample } from "./collate.js";
-import { addGradients, lossAndGradients } from "./loss.js";
+import { countLabels, type TrainingExample } from "./collate.js";
+import { labelledBatch } from "./labelled-batch.js";
+import type { MicroStep } from "./micro-step.js";
 import type { FlatGradients, ParameterBucket } from "./parameter-buckets.js";
 
 export interface AccumulateOptions {
 	/** Examples per forward pass. */
 	microTrainBatchSize: number;
-	/** The layout of the gradients. */
+	microStep: MicroStep;
+	/** The layout of the gradients: the micro-step's. */
 	buckets: readonly ParameterBucket[];
-	/** See ForwardOptions. Default false. */
-	gradientCheckpointing?: boolean;
 	/** Checked before each micro-batch. */
 	signal?: AbortSignal;
 }
@@ -36,28 +36,38 @@ export interface AccumulatedGradients {
 export async function accumulateGradients(
 	model: TrainableModel,
 	examples: readonly TrainingExample[],
-	{ microTrainBatchSize, buckets, gradientCheckpointing, signal }: AccumulateOptions,
+	{ microTrainBatchSize, microStep, buckets, signal }: AccumulateOptions,
 ): Promise<AccumulatedGradients> {
 	const labelTokens = examples.reduce((n, example) => n + countLabels(example.encoded), 0);
 	const losses: Scalar[] = [];
-	let gradients: FlatGradients = buckets.map(() => undefined);
+	const reached = new Set<number>();
+	// Sums begin at zeros, so that the first micro-batch needs no graph of its own; alone, it is the sum.
+	const several = examples.length > microTrainBatchSize;
+	let sums: FlatGradients = buckets.map(({ size }) => (several ? zeros([size]) : undefined));
 	try {
 		for (let from = 0; from < examples.length; from += microTrainBatchSize) {
 			signal?.throwIfAborted();
-			const batch = collateExamples(examples.slice(from, from + microTrainBatchSize), model.processor);
-			const micro = lossAndGradients(model, batch, labelTokens, buckets, { gradientCheckpointing });
+			const batch = labelledBatch(model, examples.slice(from, from + microTrainBatchSize), labelTokens);
+			const micro = await microStep.run(batch, sums).finally(() => dispose(batch));
 			losses.push(micro.loss);
-			gradients = addGradients(gradients, micro.gradients);
+			sums = micro.gradients.map((sum, i) => {
+				if (!sum) return sums[i];
+				reached.add(i);
+				sums[i]?.dispose();
+				return sum;
+			});
 			await setImmediate();
 		}
+		const gradients = sums.map((sum, i) => (reached.has(i) ? sum : undefined));
 		const { shares, gradNorm } = await readBack(losses, gradients);
 		const nonFinite = examples.filter((_, i) => !Number.isFinite(shares[Math.floor(i / microTrainBatchSize)]));
+		disposeGradients(sums.map((sum, i) => (reached.has(i) ? undefined : sum)));
 		return { gradients, loss: shares.reduce((sum, share) => sum + share, 0), gradNorm, nonFinite };
 	} catch (error) {
-		disposeGradients(gradients);
+		disposeGradients(sums);
 		throw error;
 	} finally {
-		for (const loss of losses) loss.dispose();
+		dispose(losses);
 	}
 }
 

@@ -1,13 +1,17 @@
 /**
  * AdamW with decoupled weight decay (Loshchilov & Hutter 2019), step for step torch.optim.AdamW: TensorFlow.js has no such optimizer.
  *
- * Parameters are updated bucket by bucket as flat vectors (parameter-buckets.ts). A bucket without a gradient keeps its parameters,
+ * Parameters are updated bucket by bucket as flat vectors (parameter-buckets.ts), each bucket by one graph: more at a time would hold the old and the
+ * new state of more than one. What changes from step to step goes in as tensors. A bucket without a gradient keeps its parameters,
  * its moments and its step count. Both moments are owned here until `dispose()`.
  */
+import { type Compiled, compile } from "../backend/graph/compile.js";
 import {
 	add,
 	div,
 	mul,
+	type Scalar,
+	scalar,
 	slice,
 	sqrt,
 	square,
@@ -19,7 +23,7 @@ import {
 	type Variable,
 	zeros,
 } from "../backend/tf.js";
-import { bucketParameters, type FlatGradients, flattenBucket, type ParameterBucket, splitBucket } from "./parameter-buckets.js";
+import { bucketParameters, type FlatGradients, type ParameterBucket, splitLike } from "./parameter-buckets.js";
 
 export interface AdamWOptions {
 	/** Decay rates of the two moments. Default [0.9, 0.95]. */
@@ -30,6 +34,8 @@ export interface AdamWOptions {
 	weightDecay?: number;
 	/** Decay norms and biases (parameters of one dimension) too, as a bare torch.optim.AdamW does. Default false. */
 	decayAll?: boolean;
+	/** Run op by op, without graphs. Default false. */
+	eager?: boolean;
 }
 
 /** What a step needs beside the gradients. */
@@ -47,6 +53,23 @@ interface Moments {
 	expAvgSq: Tensor1D;
 }
 
+/** Scalars of one bucket's update. */
+type Factors = {
+	/** Of the gradient. */
+	scale: Scalar;
+	/** Of the parameters: what weight decay leaves of them. */
+	keep: Scalar;
+	/** The learning rate over 1 − β₁ᵗ. */
+	stepSize: Scalar;
+	/** √(1 − β₂ᵗ) */
+	rootCorrection: Scalar;
+};
+
+/** What an update replaces: flat moments, and the parameters in their shapes. */
+type BucketState = { expAvg: Tensor1D; expAvgSq: Tensor1D; parameters: Tensor[] };
+
+type Update = (state: BucketState, gradient: Tensor1D, factors: Factors) => BucketState;
+
 /** One tensor of the optimizer's state, read back when asked for. */
 export interface StateTensor {
 	/** `step.<parameter>` (shape []), `exp_avg.<parameter>` or `exp_avg_sq.<parameter>` (the parameter's shape). */
@@ -62,16 +85,20 @@ export class AdamW {
 	private readonly betas: readonly [number, number];
 	private readonly eps: number;
 	private readonly weightDecay: number;
+	/** Undefined where updates are eager. */
+	private readonly compiled?: Compiled<Parameters<Update>, BucketState>;
 
 	constructor(
 		parameters: ReadonlyMap<string, Variable>,
-		{ betas = [0.9, 0.95], eps = 1e-8, weightDecay = 0.01, decayAll = false }: AdamWOptions = {},
+		{ betas = [0.9, 0.95], eps = 1e-8, weightDecay = 0.01, decayAll = false, eager = false }: AdamWOptions = {},
 	) {
 		this.betas = betas;
 		this.eps = eps;
 		this.weightDecay = weightDecay;
 		this.buckets = bucketParameters(parameters, { decayAll });
 		this.moments = this.buckets.map(({ size }) => ({ step: 0, expAvg: zeros([size]) as Tensor1D, expAvgSq: zeros([size]) as Tensor1D }));
+		// Buckets of the same parameters' shapes (those of the layers) share a graph.
+		if (!eager) this.compiled = compile(this.update, { name: "adamw", trace: true, maxSignatures: Math.max(1, this.buckets.length) });
 	}
 
 	/** Updates the parameters in place. `gradients` stay the caller's. */
@@ -85,22 +112,32 @@ export class AdamW {
 	private updateBucket(bucket: ParameterBucket, moments: Moments, gradient: Tensor1D, learningRate: number, scale: number): void {
 		const [beta1, beta2] = this.betas;
 		const step = moments.step + 1;
-		const stepSize = learningRate / (1 - beta1 ** step);
-		const rootCorrection = Math.sqrt(1 - beta2 ** step);
-		const keep = 1 - learningRate * (bucket.decays ? this.weightDecay : 0);
-		const [expAvg, expAvgSq, ...updated] = tidy(() => {
-			const g = scale === 1 ? gradient : mul(gradient, scale);
-			const expAvg = add(mul(moments.expAvg, beta1), mul(g, 1 - beta1));
-			const expAvgSq = add(mul(moments.expAvgSq, beta2), mul(square(g), 1 - beta2));
-			const denominator = add(div(sqrt(expAvgSq), rootCorrection), this.eps);
-			const flat = flattenBucket(bucket, bucket.variables);
-			const kept = keep === 1 ? flat : mul(flat, keep);
-			const next = sub(kept, mul(div(expAvg, denominator), stepSize));
-			return [expAvg, expAvgSq, ...splitBucket(bucket, next as Tensor1D)];
-		});
-		replace(moments, step, expAvg as Tensor1D, expAvgSq as Tensor1D);
-		assignAndDispose(bucket.variables, updated);
+		const run = this.compiled ?? this.update;
+		const next = tidy(() =>
+			run(
+				{ expAvg: moments.expAvg, expAvgSq: moments.expAvgSq, parameters: bucket.variables.map((variable) => variable.clone()) },
+				gradient,
+				{
+					scale: scalar(scale),
+					keep: scalar(1 - learningRate * (bucket.decays ? this.weightDecay : 0)),
+					stepSize: scalar(learningRate / (1 - beta1 ** step)),
+					rootCorrection: scalar(Math.sqrt(1 - beta2 ** step)),
+				},
+			),
+		);
+		replace(moments, step, next.expAvg, next.expAvgSq);
+		assignAndDispose(bucket.variables, next.parameters);
 	}
+
+	private readonly update: Update = ({ expAvg, expAvgSq, parameters }, gradient, { scale, keep, stepSize, rootCorrection }) => {
+		const [beta1, beta2] = this.betas;
+		const g = mul(gradient, scale);
+		const mean: Tensor1D = add(mul(expAvg, beta1), mul(g, 1 - beta1));
+		const meanSquare: Tensor1D = add(mul(expAvgSq, beta2), mul(square(g), 1 - beta2));
+		const change = mul(div(mean, add(div(sqrt(meanSquare), rootCorrection), this.eps)), stepSize); // [bucket.size]
+		const changes = splitLike(change as Tensor1D, parameters);
+		return { expAvg: mean, expAvgSq: meanSquare, parameters: parameters.map((old, i) => sub(mul(old, keep), changes[i])) };
+	};
 
 	/** The whole state, in torch's terms, for a checkpoint; valid until the next step. */
 	stateTensors(): StateTensor[] {
@@ -148,7 +185,13 @@ export class AdamW {
 		}
 	}
 
+	/** Graphs made so far. */
+	get signatures(): number {
+		return this.compiled?.recordings ?? 0;
+	}
+
 	dispose(): void {
+		this.compiled?.dispose();
 		for (const { expAvg, expAvgSq } of this.moments) {
 			expAvg.dispose();
 			expAvgSq.dispose();

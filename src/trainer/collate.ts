@@ -95,10 +95,13 @@ export function countLabels({ assistantMask }: EncodedConversation): number {
 	return n;
 }
 
-/** Pads examples on the right into one batch. */
-export function collateExamples(examples: readonly TrainingExample[], processor: Processor): TrainingBatch {
+/**
+ * Pads examples on the right into one batch.
+ * @param padToMultipleOf rows get a multiple of so many tokens
+ */
+export function collateExamples(examples: readonly TrainingExample[], processor: Processor, padToMultipleOf = 1): TrainingBatch {
 	const encoded = examples.map((example) => example.encoded);
-	const inputs = processor.collate(encoded, { paddingSide: "right" });
+	const inputs = processor.collate(encoded, { paddingSide: "right", padToMultipleOf });
 	const length = inputs.inputIds.shape[1];
 	const positions: number[] = [];
 	const targets: number[] = [];

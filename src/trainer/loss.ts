@@ -1,25 +1,28 @@
 /**
- * Next-token cross-entropy in float32 over labelled tokens only.
+ * Next-token cross-entropy in float32 over labelled tokens only, in chunks of rows.
  *
- * The hidden states at labelled positions are picked out *before* the language-model head, so logits are [N, V] and never
- * [B, T, V]. The loss is a sum: whoever accumulates micro-batches divides by the tokens of the whole batch, so that a long
- * answer weighs its length whichever micro-batch it fell into (transformers' `num_items_in_batch`).
+ * The hidden states at labelled positions are picked out *before* the language-model head, so logits are [N, V] and never [B, T, V]. Nor are
+ * all of them there at once: a chunk's gradient is taken as soon as its loss is known, in the forward pass, and its logits go
+ * before the next chunk's come. What stays for the backward pass is the gradient at the rows [N, C] and at the head's weights.
  *
- * Legend: B batch, T tokens, C channels, N labelled tokens, V vocabulary.
+ * Legend: N labelled tokens, n those of a chunk, C channels, V vocabulary.
  */
+import { runAfter } from "../backend/graph/run-after.js";
 import {
 	add,
+	concat,
 	customGrad,
+	engine,
 	exp,
 	type GradSaveFunc,
 	gatherND,
 	logSoftmax,
 	mul,
 	neg,
-	ones,
 	reshape,
 	type Scalar,
 	scatterND,
+	slice,
 	sub,
 	sum,
 	type Tensor,
@@ -28,99 +31,116 @@ import {
 	tensor2d,
 	tidy,
 	type Variable,
-	variableGrads,
 } from "../backend/tf.js";
-import type { ForwardOptions, PreparedInputs, TrainableModel } from "../model/generative-model.js";
-import { type RowSelection, rowSelection, selectRows } from "../nn/select-rows.js";
-import type { TrainingBatch } from "./collate.js";
-import { type FlatGradients, flattenBucket, type ParameterBucket } from "./parameter-buckets.js";
+import { onOwnTape } from "../nn/own-tape.js";
+
+/** Most rows of logits at once: 128 MB for 131,072 tokens. */
+const CHUNK_ROWS = 256;
 
 /**
- * −Σ log softmax(logits)[target], with softmax − onehot as its gradient.
+ * −Σ weight · log softmax(logits)[target], with weight · (softmax − onehot) as its gradient.
  *
  * @param logits [N, V]
- * @param targets N token ids
- * @returns the sum over the N rows
+ * @param targets [N] token ids, int32
+ * @param weights [N] what each row counts: 0 for a row that is only there to fill up
  */
-export function sumCrossEntropy(logits: Tensor2D, targets: Int32Array): Scalar {
+export function sumCrossEntropy(logits: Tensor2D, targets: Tensor1D, weights: Tensor1D): Scalar {
 	const [rows, vocab] = logits.shape;
-	if (targets.length !== rows) throw new Error(`sumCrossEntropy: ${rows} rows of logits but ${targets.length} targets; give one per row`);
+	if (targets.shape[0] !== rows) throw new Error(`sumCrossEntropy: ${rows} rows of logits but ${targets.shape} targets; give one per row`);
 	const op = customGrad((...args) => {
 		const [logits, save] = args as unknown as [Tensor2D, GradSaveFunc];
 		const at = targetIndices(targets);
 		const logProbs = logSoftmax(logits);
-		save([logProbs, at]);
-		const gradFunc = (dy: Tensor, [logProbs, at]: Tensor[]) => {
+		save([logProbs, at, weights]);
+		const gradFunc = (dy: Tensor, [logProbs, at, weights]: Tensor[]) => {
 			// Not oneHot(): wasm's writes the integer 1's bits into a float32 result.
-			const oneHot = scatterND(at, ones([rows]), [rows, vocab]);
-			return mul(sub(exp(logProbs), oneHot), dy);
+			const oneHot = scatterND(at, weights, [rows, vocab]);
+			return mul(sub(mul(exp(logProbs), reshape(weights, [rows, 1])), oneHot), dy);
 		};
-		return { value: neg(sum(gatherND(logProbs, at))), gradFunc };
+		return { value: neg(sum(mul(gatherND(logProbs, at), weights))), gradFunc };
 	});
 	return op(logits) as Scalar;
 }
 
 /** [N, 2]: (row, target) */
-function targetIndices(targets: Int32Array): Tensor2D {
-	const indices = new Int32Array(targets.length * 2);
-	targets.forEach((target, row) => {
-		indices[2 * row] = row;
-		indices[2 * row + 1] = target;
-	});
-	return tensor2d(indices, [targets.length, 2], "int32");
+function targetIndices(targets: Tensor1D): Tensor2D {
+	const [rows] = targets.shape;
+	const row = tensor2d(
+		Int32Array.from({ length: rows }, (_, i) => i),
+		[rows, 1],
+		"int32",
+	);
+	return concat([row, reshape(targets, [rows, 1])], 1) as Tensor2D;
 }
 
-/** @returns the summed negative log-likelihood of the batch's labelled tokens; differentiable, to be called inside a tidy. */
-function batchNll(
-	model: TrainableModel,
-	prepared: PreparedInputs,
-	labelled: RowSelection,
-	targets: Int32Array,
-	options: ForwardOptions,
-): Scalar {
-	const hidden = model.hiddenStates(prepared, options); // [B, T, C]
-	const flat = reshape(hidden, [-1, hidden.shape[2]]) as Tensor2D; // [B·T, C]
-	return sumCrossEntropy(model.lmHead(selectRows(flat, labelled)), targets);
+/** The loss and where it comes from; all the caller's to dispose. */
+export interface HeadGradients {
+	loss: Scalar;
+	/** [N, C] */
+	rows: Tensor2D;
+	/** One per variable; `undefined` where the head does not use it. */
+	variables: (Tensor | undefined)[];
 }
-
-/** A micro-batch's share of the loss and of its gradients; both the caller's to dispose. */
-export type LossAndGradients = { loss: Scalar; gradients: FlatGradients };
 
 /**
- * @param labelTokens labelled tokens of the whole accumulated batch: shares add up to the mean over them
- * @param buckets the layout of the gradients
+ * The loss of rows of hidden states and its gradients, a chunk of rows at a time.
+ *
+ * @param head [n, C] → [n, V]
+ * @param rows [N, C]
+ * @param targets [N] token ids, int32
+ * @param weights [N] see sumCrossEntropy
+ * @param variables those that the head may use
+ * @param chunkRows most rows at once; the result is the same
  */
-export function lossAndGradients(
-	model: TrainableModel,
-	batch: TrainingBatch,
-	labelTokens: number,
-	buckets: readonly ParameterBucket[],
-	options: ForwardOptions = {},
-): LossAndGradients {
-	const variables: Variable[] = buckets.flatMap((bucket) => bucket.variables);
-	return tidy(() => {
-		// Before the tape: what is made on it is gone when its forward pass is over, and checkpointing reads them again in the backward pass.
-		const prepared = model.prepare(batch.inputs);
-		const [b, t] = batch.inputs.inputIds.shape;
-		const labelled = rowSelection(batch.positions, b * t);
-		const share = () => mul(batchNll(model, prepared, labelled, batch.targets, options), 1 / labelTokens) as Scalar;
-		const { value: loss, grads } = variableGrads(share, variables);
-		const gradients = buckets.map((bucket) => {
-			const own = bucket.variables.map((variable): Tensor | undefined => grads[variable.name]);
-			return own.some((gradient) => gradient) ? flattenBucket(bucket, own) : undefined;
-		});
-		return { loss, gradients };
-	});
+export function headGradients(
+	head: (rows: Tensor2D) => Tensor2D,
+	rows: Tensor2D,
+	targets: Tensor1D,
+	weights: Tensor1D,
+	variables: readonly Variable[],
+	chunkRows = CHUNK_ROWS,
+): HeadGradients {
+	const [n] = rows.shape;
+	const chunk = Math.ceil(n / Math.ceil(n / chunkRows)); // of like size
+	const ofRows: Tensor2D[] = [];
+	let total: Pick<HeadGradients, "loss" | "variables"> | undefined;
+	for (let from = 0; from < n; from += chunk) {
+		const size = Math.min(chunk, n - from);
+		const [mine, wanted, counts] = tidy(() => [slice(rows, [from, 0], [size, -1]), slice(targets, from, size), slice(weights, from, size)]);
+		const done = total ? [total.loss, ...present(total.variables)] : [];
+		const next = runAfter(mine as Tensor2D, done); // a graph could otherwise do all chunks at once
+		const loss = () => sumCrossEntropy(head(next), wanted as Tensor1D, counts as Tensor1D);
+		const { value, grads } = onOwnTape(() => engine().gradients(loss, [next, ...variables], undefined, true));
+		ofRows.push(grads[0] as Tensor2D);
+		total = addUp(total, { loss: value as Scalar, variables: grads.slice(1) });
+		for (const tensor of [mine, wanted, counts, next]) tensor.dispose();
+	}
+	const joined = ofRows.length === 1 ? ofRows[0] : (concat(ofRows, 0) as Tensor2D);
+	if (ofRows.length > 1) for (const part of ofRows) part.dispose();
+	return { ...(total as HeadGradients), rows: joined };
 }
 
-/** Adds up two micro-batches' gradients and disposes both. */
-export function addGradients(a: FlatGradients, b: FlatGradients): FlatGradients {
-	return a.map((gradient, i) => {
-		const other = b[i];
-		if (!gradient || !other) return gradient ?? other;
-		const total = add(gradient, other) as Tensor1D;
-		gradient.dispose();
-		other.dispose();
-		return total;
-	});
+type Totals = Pick<HeadGradients, "loss" | "variables">;
+
+/** The sum of both, which are disposed. */
+function addUp(a: Totals | undefined, b: Totals): Totals {
+	if (!a) return b;
+	return {
+		loss: addAndDispose(a.loss, b.loss) as Scalar,
+		variables: a.variables.map((gradient, i) => {
+			const other = b.variables[i];
+			return gradient && other ? addAndDispose(gradient, other) : (gradient ?? other);
+		}),
+	};
+}
+
+function addAndDispose(a: Tensor, b: Tensor): Tensor {
+	const total = add(a, b);
+	a.dispose();
+	b.dispose();
+	return total;
+}
+
+function present(tensors: readonly (Tensor | undefined)[]): Tensor[] {
+	return tensors.filter((tensor) => tensor !== undefined);
 }

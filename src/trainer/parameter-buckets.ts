@@ -69,14 +69,15 @@ export function flattenBucket(bucket: ParameterBucket, tensors: readonly (Tensor
 }
 
 /**
- * The inverse of `flattenBucket`.
+ * The inverse of `flattenBucket`, of a bucket whose parameters are `like`.
  *
  * @param flat [bucket.size]
  * @returns one tensor per parameter, in the parameter's shape; the caller's to dispose
  */
-export function splitBucket(bucket: ParameterBucket, flat: Tensor1D): Tensor[] {
+export function splitLike(flat: Tensor1D, like: readonly Tensor[]): Tensor[] {
 	return tidy(() => {
-		const parts = bucket.sizes.length === 1 ? [flat] : split(flat, bucket.sizes);
-		return parts.map((part, i) => reshape(part, bucket.variables[i].shape));
+		const sizes = like.map(({ size }) => size);
+		const parts = sizes.length === 1 ? [flat] : split(flat, sizes);
+		return parts.map((part, i) => reshape(part, like[i].shape));
 	});
 }

@@ -3,7 +3,7 @@
  *
  * Loss on the assistant's tokens only; AdamW with decoupled decay; warm-up and a schedule; clipping by the global norm; gradients
  * accumulated over micro-batches, normalised by the tokens of the whole batch. Nothing is printed: facts go to `onEvent` and the log
- * files. What this version can't do (16-bit training) has no option here.
+ * files. A micro-step and an optimizer step are graphs (micro-step.ts, adamw.ts). What this version can't do (16-bit master weights) has no option here.
  */
 import type { TrainableModel } from "../model/generative-model.js";
 import { accumulateGradients, disposeGradients } from "./accumulate-gradients.js";
@@ -13,6 +13,7 @@ import { conversationKey, type DroppedRow, nameRow, type TrainingRow } from "./c
 import { conversationMessages } from "./conversation-messages.js";
 import { type LrScheduler, lrSchedule } from "./lr-schedule.js";
 import { MetricsLog } from "./metrics-log.js";
+import { MicroStep } from "./micro-step.js";
 import { loadSteps } from "./step-loader.js";
 import { resumeTraining, saveTrainingCheckpoint, type TrainerState } from "./training-checkpoint.js";
 import { NonFiniteLossError, type StepRecord, type TrainingEvent, type TrainResult } from "./training-events.js";
@@ -28,6 +29,8 @@ export interface TrainerOptions {
 	microTrainBatchSize?: number;
 	/** Compute layers again in the backward pass instead of keeping their intermediates: less memory, more time, the same result. Default false. */
 	gradientCheckpointing?: boolean;
+	/** Run op by op instead of as graphs: the same results but for rounding, slower, in more memory. Default false. */
+	eager?: boolean;
 	/** Passes over the data. Default 3. */
 	maxEpochs?: number;
 	/** Ends earlier; the schedule then runs over these steps. */
@@ -87,6 +90,7 @@ export class Trainer {
 			trainBatchSize = 8,
 			microTrainBatchSize = 1,
 			gradientCheckpointing = false,
+			eager = false,
 			maxEpochs = 3,
 			maxSteps = Infinity,
 			seed = 42,
@@ -104,6 +108,8 @@ export class Trainer {
 		const dropped = new DroppedRows(rows.length, onEvent);
 		const log = logDir === undefined ? undefined : await MetricsLog.open(logDir);
 		const optimizer = new AdamW(model.namedParameters(), this.options);
+		const { buckets } = optimizer;
+		const microStep = new MicroStep(model, { buckets, gradientCheckpointing, eager });
 		let run: TrainerState = { step: 0, rows: rows.length, trainBatchSize, seed, history: [], evaluations: [] };
 		let lastCheckpoint = resumeFromCheckpoint;
 
@@ -123,8 +129,10 @@ export class Trainer {
 				if (step === firstStep || step % stepsPerEpoch === 0) onEvent({ type: "epoch", epoch, maxEpochs });
 				dropped.add(lost);
 				if (examples.length > 0) {
-					const micro = { microTrainBatchSize, gradientCheckpointing, buckets: optimizer.buckets, signal };
+					const before = microStep.signatures;
+					const micro = { microTrainBatchSize, microStep, buckets, signal };
 					const { gradients, loss, gradNorm, nonFinite } = await accumulateGradients(model, examples, micro);
+					if (microStep.signatures > before) onEvent({ type: "compiled", signatures: microStep.signatures });
 					const lr = learningRateAt(step);
 					const finite = Number.isFinite(loss) && Number.isFinite(gradNorm);
 					if (finite) optimizer.step(gradients, { learningRate: lr, gradientScale: clipFactor(gradNorm, maxGradNorm) });
@@ -150,12 +158,14 @@ export class Trainer {
 				if (savePath !== undefined && run.step % saveSteps === 0) await save(savePath);
 			}
 			if (savePath !== undefined) await model.save(savePath);
-			const { step, history, evaluations } = run;
-			return { steps: step, finalLoss: history.at(-1)?.loss ?? Number.NaN, history, evaluations, dropped: dropped.rows() };
+			const { step: steps, history, evaluations } = run;
+			const { signatures } = microStep;
+			return { steps, finalLoss: history.at(-1)?.loss ?? Number.NaN, history, evaluations, dropped: dropped.rows(), signatures };
 		} catch (error) {
 			if (signal?.aborted && savePath !== undefined) await save(savePath);
 			throw error;
 		} finally {
+			microStep.dispose();
 			optimizer.dispose();
 			await log?.[Symbol.asyncDispose]();
 		}

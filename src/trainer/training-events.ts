@@ -30,6 +30,8 @@ export type TrainingEvent =
 	| { type: "checkpoint"; step: number; dir: string }
 	/** Reported once per row, however many epochs meet it. */
 	| ({ type: "dropped" } & DroppedRow)
+	/** A micro-batch had new shapes, and a graph was made for them; `signatures` is how many there are by now. */
+	| { type: "compiled"; signatures: number }
 	/** An epoch (from 0) has begun. */
 	| { type: "epoch"; epoch: number; maxEpochs: number };
 
@@ -43,6 +45,8 @@ export interface TrainResult {
 	evaluations: EvaluationRecord[];
 	/** Rows that were not trained on. */
 	dropped: DroppedRow[];
+	/** Graphs made: the different shapes of micro-batches. 0 where training was eager. */
+	signatures: number;
 }
 
 /** The loss or the gradient is not finite. The parameters are those of the last good step; no checkpoint was touched. */

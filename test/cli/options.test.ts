@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parseOptions, runOptions, sampleOptions, trainOptions } from "../../src/cli/options.js";
 import { readConfig } from "../../src/cli/read-config.js";
 import { refusedFlags, refuseFlag } from "../../src/cli/refused-flags.js";
+import { parseRemoteJudge } from "../../src/cli/remote-judge.js";
 
 const MODEL = "test/fixtures/golden/tiny-qwen2_5_vl";
 const SAMPLE = { model_path: MODEL, data_path: "hpdv3:a.json", output_path: "out" };
@@ -63,6 +64,24 @@ describe("parseOptions", () => {
 		],
 	])("refuses %j", (wrong, message) => {
 		expect(() => parseOptions(sampleOptions, { ...SAMPLE, ...wrong })).toThrow(message);
+	});
+
+	it.each([
+		["openai:judge", "--model_path: expected openai:MODEL@URL"],
+		["openai:judge@http://me:secret@host/v1", "expected an address without a password (give it as apiKey), got host with one"],
+		["openai:judge@http://host/v1,nowhere", "expected an address such as http://localhost:8000/v1, got nowhere"],
+	])("refuses the remote judge %s", (model_path, message) => {
+		expect(() => parseOptions(sampleOptions, { ...SAMPLE, model_path })).toThrow(message);
+	});
+
+	it("takes a remote judge to ask, not to train, and none of the flags that are its server's", () => {
+		const model_path = "openai:org/judge@http://one/v1,http://two/v1";
+		expect(parseOptions(sampleOptions, { ...SAMPLE, model_path }).model_path).toBe(model_path);
+		expect(parseRemoteJudge(model_path)).toEqual({ model: "org/judge", endpoints: ["http://one/v1", "http://two/v1"] });
+		for (const flags of [{ bf16: true }, { dtype: "bfloat16" }, { backend: "wasm" }, { max_pixels: "784" }, { eager: true }])
+			expect(() => parseOptions(sampleOptions, { ...SAMPLE, model_path, ...flags })).toThrow("expected no --backend, --dtype");
+		expect(() => parseOptions(trainOptions, { ...TRAIN, pretrain: model_path })).toThrow("a remote judge's weights are elsewhere");
+		expect(() => parseOptions(runOptions, { ...SAMPLE, model_path })).toThrow("and `train --pretrain DIR`");
 	});
 
 	it("names everything that is wrong at once", () => {

@@ -3,11 +3,12 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { currentNativeBackend } from "../../src/backend/native-binding.js";
 import { memory } from "../../src/backend/tf.js";
 import { loadModel } from "../../src/model/qwen2_5_vl/load.js";
 import type { Qwen2_5VLModel } from "../../src/model/qwen2_5_vl/qwen2_5_vl.js";
 import type { ShareGptConversation } from "../../src/trainer/sharegpt.js";
-import { Trainer } from "../../src/trainer/trainer.js";
+import { Trainer, type TrainerOptions } from "../../src/trainer/trainer.js";
 import { goldenPath } from "../fixtures/read-golden.js";
 
 let model: Qwen2_5VLModel;
@@ -34,6 +35,31 @@ const ROWS = [
 	row([], "There is no image"),
 	row(["chelsea_tiny.png"], "There is one image"),
 ];
+
+/** Cut off after some steps, as by a kill: what counts is the last checkpoint. */
+async function parametersAfter(options: TrainerOptions): Promise<Float32Array[]> {
+	const fresh = await loadModel(goldenPath("tiny-qwen2_5_vl"));
+	const run = { trainBatchSize: 3, microTrainBatchSize: 2, maxSteps: 6, learningRate: 3e-3, gradientCheckpointing: true };
+	const { signatures } = await new Trainer(fresh, { ...run, dataRoot: goldenPath("images"), ...options }).fit(ROWS);
+	expect(signatures > 0).toBe(currentNativeBackend() !== undefined && !options.eager);
+	const values = await Promise.all([...fresh.namedParameters().values()].map((parameter) => parameter.data()));
+	await fresh[Symbol.asyncDispose]();
+	return values as Float32Array[];
+}
+
+it("goes on from a checkpoint to the same parameters, bit for bit, in graphs", async () => {
+	const straight = await parametersAfter({ savePath: dir, saveSteps: 2 });
+	expect(await parametersAfter({ resumeFromCheckpoint: path.join(dir, "checkpoint-2") })).toEqual(straight);
+	expect(await parametersAfter({ resumeFromCheckpoint: path.join(dir, "checkpoint-4") })).toEqual(straight);
+});
+
+it("takes the same steps eagerly but for rounding", async () => {
+	const [graphs, eager] = [await parametersAfter({}), await parametersAfter({ eager: true })];
+	for (const [i, parameter] of graphs.entries()) {
+		const off = Math.hypot(...parameter.map((value, j) => value - eager[i][j]));
+		expect(off / Math.hypot(...eager[i])).toBeLessThan(1e-4);
+	}
+});
 
 it("learns rows with two, one and no images, leaks nothing, and its checkpoints load as models", async () => {
 	const before = memory().numTensors;

@@ -9,7 +9,7 @@
 import { currentNativeBackend, type NativeBackend } from "../native-binding.js";
 import { engine, getBackend, type Tensor } from "../tf.js";
 import { CapturedFunction } from "./captured-function.js";
-import { CaptureError, callInScope, isRecording, recordCall } from "./record-graph.js";
+import { CaptureError, callInScope, isRecording, recordCall, traceCall } from "./record-graph.js";
 import { type Arguments, readArguments } from "./tensor-structure.js";
 
 export { CaptureError } from "./record-graph.js";
@@ -24,6 +24,11 @@ export interface CompileOptions {
 	maxSignatures?: number;
 	/** Calls of a signature that stay eager before one is recorded: with 1, what comes only once costs no graph. Default 0. */
 	eagerCalls?: number;
+	/**
+	 * Record without computing: the first call, too, is a run of the graph, with the same numbers to the bit and no eager pass's memory. For
+	 * functions that make and assign no variable, and whose shapes all follow from the inputs' shapes. Default false.
+	 */
+	trace?: boolean;
 }
 
 /** A compiled function. Call it as `fn`; the caller owns what it returns, as with any op. */
@@ -65,7 +70,7 @@ export interface Compiled<Args extends unknown[], Result> {
  */
 export function compile<Args extends unknown[], Result>(
 	fn: (...args: Args) => Result,
-	{ name = fn.name, maxSignatures = 16, eagerCalls = 0 }: CompileOptions = {},
+	{ name = fn.name, maxSignatures = 16, eagerCalls = 0, trace = false }: CompileOptions = {},
 ): Compiled<Args, Result> {
 	if (!(maxSignatures >= 1)) throw new RangeError(`compile: maxSignatures is ${maxSignatures}; expected at least 1`);
 	if (!(eagerCalls >= 0)) throw new RangeError(`compile: eagerCalls is ${eagerCalls}; expected 0 or more`);
@@ -79,7 +84,10 @@ export function compile<Args extends unknown[], Result>(
 			const given = readArguments(args);
 			const graph = graphs.find(given.key, backend);
 			if (graph) return { graph, inputs: [...given.tensors, ...given.handles] };
-			if (graphs.isDue(given.key)) return { result: graphs.record(backend, args, given) };
+			if (graphs.isDue(given.key)) {
+				if (!trace) return { result: graphs.record(backend, args, given) };
+				return { graph: graphs.trace(backend, args, given), inputs: [...given.tensors, ...given.handles] };
+			}
 		}
 		graphs.eagerCalls++;
 		return { result: callEagerly(fn, args) };
@@ -159,6 +167,14 @@ class Signatures {
 		if (graph?.backend !== backend) return undefined;
 		this.graphs.delete(key);
 		this.graphs.set(key, graph);
+		return graph;
+	}
+
+	/** Makes and keeps a call's graph without running it. */
+	trace(backend: NativeBackend, args: readonly unknown[], given: Arguments): CapturedFunction {
+		const { result, recording } = traceCall(backend, this.fn, args, given);
+		const graph = new CapturedFunction(this.label, backend, recording, result);
+		this.add(given.key, graph);
 		return graph;
 	}
 

@@ -14,6 +14,7 @@ import { engine, type Tensor, type TensorInfo, Variable } from "../tf.js";
 import { type ConstantTensor, constNode, encodeGraphDef, type GraphNode, placeholderNode, typeAttr } from "./graph-def.js";
 import { ResourceOrder } from "./resource-order.js";
 import { type Arguments, type ResultStructure, readResult, replaceTensors } from "./tensor-structure.js";
+import { OpTracer } from "./trace-ops.js";
 
 /** Host values of this many bytes are not written into the graph. */
 const LARGE_CONSTANT_BYTES = 64 * 1024;
@@ -81,6 +82,22 @@ export function recordCall(
 	return recorder.record(fn, args, given);
 }
 
+/**
+ * Records a call without computing it (trace-ops.ts). The tensors of `result` are disposed: they had no values.
+ *
+ * @throws CaptureError also when `fn` makes or assigns a variable; TensorFlow's error for shapes that do not fit
+ */
+export function traceCall(
+	backend: NativeBackend,
+	fn: (...args: never[]) => unknown,
+	args: readonly unknown[],
+	given: Arguments,
+): { result: ResultStructure; recording: GraphRecording } {
+	const { result, recording, newVariables } = new Recorder(backend, new OpTracer(backend.binding)).record(fn, args, given);
+	if (recording) return { result, recording };
+	throw new CaptureError("variable", `the function makes a variable ("${newVariables[0]}") and is only traced`, "make it outside");
+}
+
 /** True while a call is being recorded on this backend: what is called then is part of that graph. */
 export function isRecording(backend: NativeBackend): boolean {
 	return Object.hasOwn(backend, "getInputTensorIds");
@@ -115,7 +132,11 @@ class Recorder {
 	/** While `fn` itself runs. */
 	private running = false;
 
-	constructor(private readonly backend: NativeBackend) {
+	/** @param tracer runs the ops where nothing is to be computed */
+	constructor(
+		private readonly backend: NativeBackend,
+		private readonly tracer?: OpTracer,
+	) {
 		this.real = backend.binding;
 		const variables = registeredVariables();
 		this.variables = new Map(variables.map((variable) => [variable.dataId, variable]));
@@ -131,7 +152,9 @@ class Recorder {
 				const made = registeredVariables().filter((variable) => !before.has(variable));
 				if (this.failure) throw this.failure;
 				if (made.length > 0) return { result, recording: undefined, newVariables: made.map(({ name }) => name) };
-				return { result, recording: this.finish(resultIds, before), newVariables: [] };
+				const recording = this.finish(resultIds, before);
+				if (this.tracer) for (const tensor of result.tensors) tensor.dispose();
+				return { result, recording, newVariables: [] };
 			} catch (error) {
 				for (const tensor of result.tensors) tensor.dispose();
 				throw error;
@@ -167,7 +190,10 @@ class Recorder {
 	private copyInputs(tensors: readonly Tensor[]): Tensor[] {
 		const ids = this.backend.getInputTensorIds(tensors);
 		return tensors.map((tensor, i) => {
-			const [copy] = this.real.executeOp("Identity", [typeAttr("T", this.backend.tensorMap.get(tensor.dataId).dtype)], [ids[i]], 1);
+			const { dtype, shape } = this.backend.tensorMap.get(tensor.dataId);
+			const [copy] = this.tracer
+				? [{ id: this.tracer.newId(), dtype, shape }]
+				: this.real.executeOp("Identity", [typeAttr("T", dtype)], [ids[i]], 1);
 			this.places.set(copy.id, this.addInput(copy.dtype, copy.shape, "in"));
 			return this.backend.createOutputTensor(copy);
 		});
@@ -203,6 +229,8 @@ class Recorder {
 			createTensor: (shape, dtype, values) => this.createTensor(shape, dtype, values),
 			deleteTensor: (id) => this.deleteTensor(id),
 			executeOp: (name, attrs, ids, count) => this.executeOp(name, attrs, ids, count),
+			tensorDataSync: (id) => this.tensorDataSync(id),
+			identityAfter: (id, dtype, others) => this.executeOp("Identity", [typeAttr("T", dtype)], [id], 1, this.waitsFor(others))[0],
 		};
 		for (const [name, value] of Object.entries(intercepted)) Object.defineProperty(binding, name, { value });
 		const write = backend.write.bind(backend);
@@ -223,6 +251,7 @@ class Recorder {
 			override(engine(), "readSync", (dataId: object) => this.readOnHost(dataId)),
 			override(engine(), "read", async (dataId: object) => this.readOnHost(dataId)),
 			override(Math, "random", () => this.random()),
+			...(this.tracer ? [override(Variable.prototype, "assign", () => this.assign())] : []),
 		];
 		return () => {
 			for (const restore of undo.reverse()) restore();
@@ -241,7 +270,7 @@ class Recorder {
 	}
 
 	private createTensor(shape: readonly number[], dtype: number, values: ConstantTensor["values"]): number {
-		const id = this.real.createTensor(shape, dtype, values as Float32Array);
+		const id = this.tracer ? this.tracer.newId() : this.real.createTensor(shape, dtype, values as Float32Array);
 		this.hostValues.set(id, { shape: [...shape], dtype, values });
 		return id;
 	}
@@ -252,20 +281,34 @@ class Recorder {
 			this.note("dispose", "the function disposes a tensor that it did not make", "dispose it after the call, outside");
 		}
 		this.alive.delete(id);
-		this.real.deleteTensor(id);
+		if (!this.tracer?.owns(id)) this.real.deleteTensor(id);
 	}
 
-	private executeOp(op: string, attrs: NativeOpAttr[], ids: number[], count: number): NativeTensor[] {
+	/** @param waits nodes to run before it, `^node` each */
+	private executeOp(op: string, attrs: NativeOpAttr[], ids: number[], count: number, waits: readonly string[] = []): NativeTensor[] {
 		if (RANDOM_OPS.test(op)) this.fail(op, `"${op}" is random, and would give the same at every call`, "draw outside and pass the tensor");
 		if (op === "VarHandleOp") this.fail(op, "the function makes a resource variable", "make it outside");
-		const outputs = this.real.executeOp(op, attrs, ids, count);
-		for (const { id } of outputs) this.alive.set(id, op);
+		const computed = this.tracer ? undefined : this.real.executeOp(op, attrs, ids, count);
+		const given = attrs.filter(({ value }) => value !== undefined);
 		const inputs = ids.map((id) => this.place(id, op));
 		const used = ids.filter((id) => this.resources.has(id));
-		const waits = this.order.add(op, this.nextName, used);
-		const name = this.add({ op, inputs: [...inputs, ...waits], attrs: attrs.filter(({ value }) => value !== undefined) });
+		waits = [...waits, ...this.order.add(op, this.nextName, used)];
+		const name = this.add({ op, inputs: [...inputs, ...waits], attrs: given });
+		const outputs = computed ?? (this.tracer as OpTracer).execute(name, op, given, inputs, count);
+		for (const { id } of outputs) this.alive.set(id, op);
 		for (const [i, { id }] of outputs.entries()) this.places.set(id, `${name}:${i}`);
 		return outputs;
+	}
+
+	/** tfjs-node's gather reads its indices to check them (readOnHost is for all others): those that have no values yet pass. */
+	private tensorDataSync(id: number): ReturnType<NativeBinding["tensorDataSync"]> {
+		return this.tracer?.owns(id) ? new Int32Array(0) : this.real.tensorDataSync(id);
+	}
+
+	/** The nodes that made these tensors; an input of the graph is there from the start. */
+	private waitsFor(ids: readonly number[]): string[] {
+		const places = ids.map((id) => this.place(id, "runAfter")).filter((place) => place.startsWith("n"));
+		return places.map((place) => `^${place.split(":")[0]}`);
 	}
 
 	/** Where a device tensor is in the graph. */
@@ -286,7 +329,9 @@ class Recorder {
 			const dims = this.addConst({ dtype: TF_INT32, shape: [shape.length], values: Int32Array.from(shape) });
 			const filling = this.addConst({ dtype, shape: [], values: values.slice(0, 1) });
 			const attrs = [typeAttr("T", dtype), typeAttr("index_type", TF_INT32)];
-			return `${this.add({ op: "Fill", inputs: [dims, filling], attrs })}:0`;
+			const place = `${this.add({ op: "Fill", inputs: [dims, filling], attrs })}:0`;
+			this.tracer?.declare(place, placeholderNode(place.replace(":", "_"), dtype, shape));
+			return place;
 		}
 		this.constants.push(this.real.createTensor(shape, dtype, values.slice()));
 		return this.addInput(dtype, shape, "large");
@@ -321,14 +366,18 @@ class Recorder {
 
 	private addInput(dtype: number, shape: readonly number[], kind: InputKind): string {
 		const name = `${kind}${this.nodes.length}`;
-		this.nodes.push(placeholderNode(name, dtype, shape));
+		const node = placeholderNode(name, dtype, shape);
+		this.nodes.push(node);
+		this.tracer?.declare(`${name}:0`, node);
 		this.inputs[kind].push(`${name}:0`);
 		return `${name}:0`;
 	}
 
 	private addConst(constant: ConstantTensor): string {
 		const name = `const${this.nodes.length}`;
-		this.nodes.push(constNode(name, constant));
+		const node = constNode(name, constant);
+		this.nodes.push(node);
+		this.tracer?.declare(`${name}:0`, node);
 		return `${name}:0`;
 	}
 
@@ -381,6 +430,10 @@ class Recorder {
 		// tfjs-core's ops without a kernel are known by their place on the stack only: `randomNormal__op`.
 		const op = /\b(\w+?)_+op\b/.exec(new Error().stack ?? "")?.[1] ?? "Math.random";
 		return this.fail(op, `"${op}" without a seed would give the same at every call`, "draw outside and pass the tensor");
+	}
+
+	private assign(): never {
+		return this.fail("assign", "the function assigns a variable and is only traced", "return the value and assign it outside");
 	}
 
 	private fail(op: string, problem: string, wayOut: string): never {

@@ -30,20 +30,22 @@ export class ResourceVariable {
 	private state: State | undefined;
 
 	/**
-	 * @param initial a shape, for zeros, or a tensor, which is copied
+	 * @param initial a shape, for zeros, or a tensor
 	 * @param dtype of the zeros. Default float32
+	 * @param options.takeOver the tensor is not copied but disposed. Only for the result of an op: one made of a JavaScript array may share its memory, and a
+	 *   write in place would go there. Default false
 	 * @throws CaptureError inside a compiled function
 	 */
-	constructor(initial: readonly number[] | Tensor, dtype: DataType = "float32") {
+	constructor(initial: readonly number[] | Tensor, dtype: DataType = "float32", { takeOver = false } = {}) {
 		const given = initial instanceof Tensor;
 		const backend = currentNativeBackend();
 		this.shape = given ? initial.shape : [...initial];
 		this.dtype = given ? initial.dtype : dtype;
 		const first = given ? initial : fill([...initial], 0, dtype as "float32");
 		try {
-			this.state = backend ? new DeviceState(backend, first) : new TensorState(first);
+			this.state = backend ? new DeviceState(backend, first, { copy: given && !takeOver }) : new TensorState(first);
 		} finally {
-			if (!given) first.dispose();
+			if (!given || takeOver) first.dispose();
 		}
 	}
 
@@ -119,12 +121,14 @@ class DeviceState implements State {
 	constructor(
 		private readonly backend: NativeBackend,
 		initial: Tensor,
+		{ copy }: { copy: boolean },
 	) {
 		backend.getInputTensorIds([initial]);
 		this.dtype = backend.tensorMap.get(initial.dataId).dtype;
 		const attrs = [stringAttr("container", ""), stringAttr("shared_name", ANONYMOUS), typeAttr("dtype", this.dtype)];
 		this.handle = keep(this.run("VarHandleOp", [...attrs, shapeAttr("shape", initial.shape)], [], 1)[0]);
-		this.assign(initial);
+		if (copy) this.assign(initial);
+		else this.take(initial);
 	}
 
 	read(): Tensor {
@@ -134,8 +138,12 @@ class DeviceState implements State {
 	assign(value: Tensor): void {
 		// A tensor may share the memory of a JavaScript array or of another tensor: what is written in place must be the variable's own.
 		const [own] = this.run("DeepCopy", [typeAttr("T", this.dtype)], [value], 1);
-		this.run("AssignVariableOp", [typeAttr("dtype", this.dtype)], [this.handle, own], 0);
+		this.take(own);
 		own.dispose();
+	}
+
+	private take(value: Tensor): void {
+		this.run("AssignVariableOp", [typeAttr("dtype", this.dtype)], [this.handle, value], 0);
 	}
 
 	assignSlice(begin: Tensor1D, end: Tensor1D, value: Tensor, whole: number): void {

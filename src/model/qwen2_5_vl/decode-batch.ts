@@ -147,7 +147,7 @@ export class DecodeBatch<R extends BatchRow> {
 		const order = Int32Array.from({ length: slots }, (_, i) => kept[i] ?? 0); // a free slot holds anything
 		this.cache =
 			this.cache?.moved({ rows: order, from, count, to: column - count, columns }) ??
-			new KvCache({ ...size, rows: slots, columns, headDim: this.model.config.text.headDim });
+			KvCache.empty({ ...size, rows: slots, columns, headDim: this.model.config.text.headDim });
 		const shift = column - this.column;
 		this.slots = Array.from({ length: slots }, (_, i) => {
 			const slot = this.slots[kept[i]];
@@ -166,9 +166,9 @@ function slotsFor(rows: number, batchSize: number): number {
 	return Math.min(batchSize, 2 ** Math.ceil(Math.log2(rows)));
 }
 
-/** Columns of a cache: a multiple of 64, from 512 on of an eighth of the power of two below. */
+/** Columns of a cache: a multiple of 64, from 512 on of a quarter of the power of two below. */
 function columnsFor(columns: number): number {
-	const granule = Math.max(64, 2 ** Math.floor(Math.log2(columns)) / 8);
+	const granule = Math.max(64, 2 ** Math.floor(Math.log2(columns)) / 4);
 	return Math.ceil(columns / granule) * granule;
 }
 

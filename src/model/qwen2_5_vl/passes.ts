@@ -4,7 +4,7 @@
  *
  * Legend: B rows, T prompt tokens, S columns of the cache, K key heads, D head dim, V vocabulary, O text hidden size, M image tokens.
  */
-import { compile } from "../../backend/graph/compile.js";
+import { type CompileOptions, compile } from "../../backend/graph/compile.js";
 import type { ResourceVariable } from "../../backend/graph/resource-variable.js";
 import { argMax, type Tensor1D, type Tensor2D, type Tensor4D, tidy } from "../../backend/tf.js";
 import type { RotaryTables } from "../../nn/rotary.js";
@@ -61,7 +61,7 @@ interface Runnable<Args extends unknown[], Result> {
 
 /** @param eager run op by op, on the event loop */
 export function makePasses(model: Qwen2_5VLModel, eager: boolean): Passes {
-	const wrap = <Args extends unknown[], Result>(fn: (...args: Args) => Result, options: { name: string; eagerCalls?: number }) =>
+	const wrap = <Args extends unknown[], Result>(fn: (...args: Args) => Result, options: CompileOptions) =>
 		eager ? eagerly(fn) : compile(fn, options);
 	const vision = wrap((inputs: VisionInputs) => model.visual.forward(inputs), { name: "vision", eagerCalls: 1 });
 	const prefill = wrap(
@@ -84,7 +84,7 @@ export function makePasses(model: Qwen2_5VLModel, eager: boolean): Passes {
 			const logits = model.decodeStep(ids, rotary, mask, (layer, k, v) => [put(keys[layer], k), put(values[layer], v)]);
 			return { logits, best: argMax(logits, -1) as Tensor1D };
 		},
-		{ name: "decode" },
+		{ name: "decode", maxSignatures: 64 },
 	);
 	return {
 		vision: (inputs) => vision.runAsync([inputs]),

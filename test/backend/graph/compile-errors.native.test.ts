@@ -46,6 +46,19 @@ describe.skipIf(nativeMissing)("compile refuses", () => {
 		native = currentNativeBackend() as NativeBackend;
 	});
 
+	it("assigning a variable, and shapes that depend on values, where it only traces", () => {
+		const w = tf.tidy(() => tf.variable(tf.tensor1d([3, 4])));
+		const x = tf.tensor1d([1, 2]);
+		const before = tf.memory().numTensors;
+		const assigns = compile((x: tf.Tensor) => void w.assign(tf.add(w, x) as tf.Tensor1D), { trace: true });
+		expect(() => assigns(x)).toThrow(/assigns a variable and is only traced; return the value and assign it outside/);
+		const unique = compile((x: tf.Tensor) => tf.unique(x).values, { trace: true });
+		expect(() => unique(x)).toThrow(/shape of the result of "UniqueV2" does not follow .* leave out the option `trace`/);
+		expect([...w.dataSync()]).toEqual([3, 4]);
+		expect(tf.memory().numTensors).toBe(before);
+		tf.dispose([w, x]);
+	});
+
 	it.each(REFUSED)("%s", (_, fn, op, message) => {
 		const compiled = compile(fn as (x: tf.Tensor) => tf.Tensor);
 		const x = tf.tensor1d([1, 2]);

@@ -27,9 +27,14 @@ function cotangent({ inputs, reference }: OpCase): tf.Tensor {
 	);
 }
 
-/** The recorded call and two calls of the graph, on other values: each equals its eager call, and nothing stays behind. */
+/** The recorded (or only traced) call and two calls of the graph, on other values: each equals its eager call, and nothing stays behind. */
 function checkCaptured(opCase: OpCase, fn: (...inputs: tf.Tensor[]) => tf.Tensor): void {
-	const captured = compile(fn);
+	checkMode(opCase, fn, false);
+	checkMode(opCase, fn, true);
+}
+
+function checkMode(opCase: OpCase, fn: (...inputs: tf.Tensor[]) => tf.Tensor, trace: boolean): void {
+	const captured = compile(fn, { trace });
 	const { numTensors } = tf.memory();
 	for (const scale of [1, 0.75, 1.25]) {
 		tf.tidy(() => {

@@ -93,7 +93,9 @@ async function* sampleRecords(
 	run: SamplingRun,
 ): AsyncGenerator<Rollout> {
 	const stop = new AbortController();
-	const encoded = encodeRecords(records, model.processor, { template: run.template, stop: stop.signal });
+	const { signal } = run.sampling;
+	const ends = signal ? AbortSignal.any([signal, stop.signal]) : stop.signal;
+	const encoded = encodeRecords(records, model.processor, { template: run.template, stop: ends });
 	const ledger = new Ledger(run);
 	const options = { ...run.sampling, onStep: run.progress.step };
 	const requests = ledger.requests(encoded);
@@ -101,15 +103,23 @@ async function* sampleRecords(
 		const samples = model.generateStream ? model.generateStream(requests, options) : generateInBatches(model, requests, options);
 		for await (const sample of samples) {
 			ledger.enter(sample);
-			yield* ledger.takeReady();
+			let goesOn = false;
+			try {
+				yield* ledger.takeReady();
+				goesOn = true;
+			} finally {
+				if (!goesOn) stop.abort(); // before the samples are closed, which waits for the requests that are under way
+			}
 		}
+		signal?.throwIfAborted(); // the records end early then, as if there were no more
 		yield* ledger.takeReady();
 	} catch (error) {
 		yield* ledger.takeReady();
-		if (run.sampling.signal?.aborted || error === ledger.sourceFailure) throw error;
+		if (signal?.aborted || error === ledger.sourceFailure) throw error;
 		throw ledger.modelError(error);
 	} finally {
 		stop.abort();
+		if (!signal?.aborted) await encoded.return(undefined); // the records are closed when the iteration has ended
 	}
 }
 

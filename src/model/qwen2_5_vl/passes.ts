@@ -1,6 +1,6 @@
 /**
  * The passes of generation as functions of tensors alone, each compiled: the vision tower, the reading of prompts, and one decode step.
- * They run off the event loop. Prompts and images come in many sizes, so theirs are compiled when a size comes for the second time.
+ * They run off the event loop, from their first call on: they are traced, not recorded. Each size of its inputs is a graph of its own.
  *
  * Legend: B rows, T prompt tokens, S columns of the cache, K key heads, D head dim, V vocabulary, O text hidden size, M image tokens.
  */

@@ -353,6 +353,32 @@ export function goldenSuite(backend: BackendName, { eager = false } = {}): void 
 			expect(seen).toEqual([0, 1, 2]);
 		});
 
+		it("streams: a longer or shorter prompt that comes when nothing runs gets the tokens it gets alone", async () => {
+			const text = (length: number): EncodedConversation => {
+				const inputIds = Int32Array.from({ length }, (_, i) => 10 + ((7 * i) % 40));
+				return { inputIds, assistantMask: new Uint8Array(length), images: [] };
+			};
+			const before = memory().numTensors;
+			const prompts = [3, 90, 5, 130].map(text);
+			const options = { maxNewTokens: 4, eosTokenIds: [] };
+			const want = [];
+			for (const prompt of prompts) want.push((await model.generate(model.processor.collate([prompt]), options)).tokens[0]);
+			let answers = 0;
+			async function* oneByOne(): AsyncGenerator<GenerationRequest> {
+				for (const [i, encoded] of prompts.entries()) {
+					yield { encoded, seeds: i % 2 ? [0, 1] : [0] };
+					const asked = answers;
+					while (answers < asked + (i % 2 ? 2 : 1)) await new Promise(setImmediate);
+				}
+			}
+			for await (const { request, tokens } of model.generateStream(oneByOne(), { ...options, batchSize: 2 })) {
+				expect(tokens).toEqual(want[request]);
+				answers++;
+			}
+			expect(answers).toBe(6);
+			expect(memory().numTensors).toBe(before);
+		});
+
 		it("streams: an aborted signal is not kept waiting by a source that has nothing more to say", async () => {
 			const [first] = await encodedRows();
 			const before = memory().numTensors;

@@ -51,14 +51,36 @@ export { type RemoteModelOptions, type RemoteRetry, remoteModel } from "./model/
 // Judging and filtering
 export { correctAnswer } from "./reward/correct-answer.js";
 export { type Evaluation, evaluate } from "./reward/evaluate.js";
+export {
+	type FilteredRecord,
+	type FilterReport,
+	type FilterRolloutsOptions,
+	filterRollouts,
+	type KeptRollouts,
+} from "./reward/filter-rollouts.js";
+export { correct, wellFormed } from "./reward/filters/answer.js";
+export { type CapOptions, cap } from "./reward/filters/cap.js";
+export { type DifficultyBandOptions, difficultyBand, kOfN, majority, swapConsistent } from "./reward/filters/consistency.js";
+export { type DecontaminateOptions, decontaminate } from "./reward/filters/decontaminate.js";
+export { type LabelConfidenceOptions, labelConfidence } from "./reward/filters/label-confidence.js";
+export { type NearDuplicateImagesOptions, nearDuplicateImages } from "./reward/filters/near-duplicate-images.js";
+export { type NearDuplicatePromptsOptions, nearDuplicatePrompts } from "./reward/filters/near-duplicate-prompts.js";
+export { type ReadScores, readScores, type Scores } from "./reward/filters/read-scores.js";
+export { rewardFilter } from "./reward/filters/reward-filter.js";
+export { scoresAgree } from "./reward/filters/scores-agree.js";
+export { lengthBand, repeatedShare, repetition } from "./reward/filters/text.js";
+export { formatFilterReport } from "./reward/format-filter-report.js";
 export { type JudgeOptions, judgeRollout } from "./reward/judge-rollout.js";
 export { collectStats, formatStats, type JudgementStats } from "./reward/judgement-stats.js";
 export { type JudgedRollout, OUTCOMES, type Outcome } from "./reward/outcome.js";
 export { type Judgement, parseJudgement } from "./reward/parse-judgement.js";
+export type { PassRate } from "./reward/pass-rate.js";
 export { readJudgedRollouts } from "./reward/read-judged-rollouts.js";
 export { type FilteredRollouts, type RejectFilteredOptions, rejectFiltered } from "./reward/reject-filtered.js";
-export { accuracyReward, formatReward, type Reward } from "./reward/rewards.js";
+export { type AnyReward, accuracyReward, formatReward, type Reward } from "./reward/rewards.js";
+export { eachJudgement, type RolloutFilter, type Verdict, wholeRecord } from "./reward/rollout-filter.js";
 export { type SelectedRollouts, type SelectionStats, type SelectPerRecordOptions, selectPerRecord } from "./reward/select-per-record.js";
+export { BREAKDOWNS, type BreakdownRow, type BreakdownTable, type StatsBreakdown } from "./reward/stats-breakdown.js";
 export { formatProportion, type Proportion, proportion } from "./reward/wilson-interval.js";
 // Sampling
 export { cotConfiguration, type GenerateCotOptions, generateCoT } from "./sampler/generate-cot.js";
@@ -75,6 +97,16 @@ export type { SamplingProgress } from "./sampler/sampling-progress.js";
 export { rolloutSeed } from "./sampler/seed.js";
 // Conversations and training
 export type { DroppedRow, TrainingConversation, TrainingRow } from "./trainer/collate.js";
+export { EXPORT_LAYOUTS, type ExportLayout } from "./trainer/export/layouts.js";
+export { EXPORT_KINDS, type ExportKind } from "./trainer/export/training-rows.js";
+export {
+	EXPORT_FORMATS,
+	type ExportCounts,
+	type ExportFormat,
+	exportFiles,
+	type WriteExportsOptions,
+	writeExports,
+} from "./trainer/export/write-exports.js";
 export { LR_SCHEDULERS, type LrScheduler } from "./trainer/lr-schedule.js";
 export { readConversations, type ShareGptConversation, writeConversations } from "./trainer/sharegpt.js";
 export { type ToConversationOptions, toConversation } from "./trainer/to-conversation.js";

@@ -32,7 +32,7 @@ const TABLE: Record<string, Row> = {
 	},
 	checkpoint: { imports: ["backend"], packages: ["node:fs", "zod"] },
 	nn: { imports: ["backend"] },
-	files: { imports: ["checkpoint/write-whole.ts"], packages: ["node:fs", "stream-json", "zod"] },
+	files: { imports: ["checkpoint/write-whole.ts"], packages: ["node:fs", "stream-json", "zod", "hyparquet-writer"] },
 	dataset: { imports: ["files"], packages: ["node:fs", "zod"] },
 	[SEAM]: { imports: [], types: ["backend"] },
 	model: {
@@ -47,7 +47,7 @@ const TABLE: Record<string, Row> = {
 		imports: ["dataset", "backend", "checkpoint/write-whole.ts", SEAM],
 		packages: ["node:fs", "zod", "crc-32", "proper-lockfile"], // the journal's
 	},
-	reward: { imports: ["files"], types: ["dataset", "sampler"], packages: ["zod"] },
+	reward: { imports: ["files"], types: ["dataset", "sampler"], packages: ["zod", "sharp", "minhash"] },
 	trainer: {
 		imports: ["backend", "nn", "checkpoint", "files", SEAM],
 		types: ["dataset", "sampler", "reward"],

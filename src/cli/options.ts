@@ -5,7 +5,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
-import { LR_SCHEDULERS, loadDataset } from "../index.js";
+import { EXPORT_FORMATS, EXPORT_KINDS, EXPORT_LAYOUTS, LR_SCHEDULERS, loadDataset } from "../index.js";
 import { choice, flag, flagInfo, interval, positive, real, text, toggle, whole } from "./flag.js";
 import { normaliseKey } from "./normalise-flags.js";
 import { isRemote, parseRemoteJudge } from "./remote-judge.js";
@@ -124,8 +124,47 @@ const samplingFlags = {
 	min_p: flag(real(0, 1).optional(), "keep tokens at least so likely as this share of the likeliest; default: all", "X"),
 	repetition_penalty: flag(positive().optional(), "above 1: tokens already there get less likely; default: 1", "X"),
 	orders: flag(choice(...ORDERS).default("random"), "how a pair is shown: stored, random or both ways", "HOW"),
+};
+
+/** What is kept of the judgements beside their being right: see filters.ts for the order in which they are asked. */
+const filterFlags = {
 	both_orders_rule: flag(toggle().default(false), "keep a pair only where it was judged right in both orders (with --orders both)"),
 	max_per_order: flag(whole().optional(), "judgements kept per pair and shown order; default: all", "N"),
+	max_per_record: flag(whole().optional(), "judgements kept per pair; default: all", "N"),
+	scores_agree: flag(toggle().default(false), "keep judgements whose scores add up to their totals, the higher total being the answer"),
+	min_right: flag(whole().optional(), "keep a pair where so many of its judgements are right", "K"),
+	majority: flag(toggle().default(false), "keep a pair where more than half of its judgements are right"),
+	min_pass_rate: flag(real(0, 1).optional(), "leave out pairs judged right less often than this", "X"),
+	max_pass_rate: flag(real(0, 1).optional(), "leave out pairs judged right more often than this", "X"),
+	min_tokens: flag(whole().optional(), "least tokens of a kept judgement", "N"),
+	max_tokens: flag(whole().optional(), "most tokens of a kept judgement", "N"),
+	max_repetition: flag(real(0, 1).optional(), "most of a judgement that may repeat itself: a share of its runs of four words", "X"),
+	min_confidence: flag(real(0, 1).optional(), "least confidence of a pair's label", "X"),
+	min_vote_share: flag(real(0, 1).optional(), "least share of the votes (choice_dist) for the preferred image", "X"),
+	min_votes: flag(whole().optional(), "least votes", "N"),
+	dedup_images: flag(
+		whole(0).optional(),
+		"leave out pairs whose images are those of an earlier pair, but for so many of 64 hash bits",
+		"BITS",
+	),
+	dedup_prompts: flag(positive(1).optional(), "leave out pairs whose caption shares so much with earlier ones', such as 0.8", "X"),
+	max_per_prompt: flag(whole().default(1), "pairs kept of one caption, with --dedup_prompts", "N"),
+	decontaminate: flag(datasetSources().optional(), "leave out pairs with a caption or an image of this evaluation set", "SOURCE", "repeat"),
+	decontaminate_image_root: flag(text().optional(), "its image root; default: each data file's own folder", "DIR"),
+};
+
+/** `a,b` as a list of some of the names. */
+const someOf = <const T extends readonly [string, ...string[]]>(...names: T) =>
+	z.preprocess((value) => (typeof value === "string" ? value.split(",") : value), z.array(choice(...names)).min(1));
+
+const exportFlags = {
+	export: flag(
+		someOf(...EXPORT_LAYOUTS).optional(),
+		`also write training files for ${EXPORT_LAYOUTS.join(", ")}; commas between`,
+		"LAYOUTS",
+	),
+	export_rows: flag(someOf(...EXPORT_KINDS).default([...EXPORT_KINDS]), "kept to imitate, wrong to practise on, pairs of both", "KINDS"),
+	export_format: flag(choice(...EXPORT_FORMATS).default("jsonl"), "of the exported files; LightRFT gets json", "FORMAT"),
 };
 
 const journalFlags = {
@@ -188,6 +227,12 @@ const SERVERS_OWN = {
 };
 const BOTH_ORDERS_SHOWN = { path: ["both_orders_rule"], error: "expected --orders both with it: a pair must be shown both ways" };
 
+const passRatesInOrder = ({ min_pass_rate = 0, max_pass_rate = 1 }: { min_pass_rate?: number; max_pass_rate?: number }) =>
+	min_pass_rate <= max_pass_rate;
+const PASS_RATES_IN_ORDER = { path: ["min_pass_rate"], error: "expected it not to be above --max_pass_rate" };
+const rootForRelative = (o: { relative_paths: boolean; image_root?: string }) => !o.relative_paths || o.image_root !== undefined;
+const ROOT_FOR_RELATIVE = { path: ["relative_paths"], error: "expected --image_root with it: the folder to be relative to" };
+
 export const sampleOptions = z
 	.strictObject({
 		model_path: flag(judge(), "the judge: a checkpoint's folder, or openai:MODEL@URL[,URL…]", "DIR"),
@@ -197,6 +242,9 @@ export const sampleOptions = z
 		max_new_tokens: maxNewTokens,
 		...questionFlags,
 		...samplingFlags,
+		...filterFlags,
+		...exportFlags,
+		relative_paths: relativePaths,
 		seed,
 		...modelFlags,
 		...journalFlags,
@@ -206,7 +254,9 @@ export const sampleOptions = z
 	.refine(isOurs, SERVERS_OWN)
 	.refine(notBothQuestions, NOT_BOTH_QUESTIONS)
 	.refine(bothOrdersShown, BOTH_ORDERS_SHOWN)
-	.refine(samplesDiffer, SAMPLES_DIFFER);
+	.refine(samplesDiffer, SAMPLES_DIFFER)
+	.refine(passRatesInOrder, PASS_RATES_IN_ORDER)
+	.refine(rootForRelative, ROOT_FOR_RELATIVE);
 
 export const convertOptions = z
 	.strictObject({
@@ -267,6 +317,8 @@ export const runOptions = z
 		max_new_tokens: maxNewTokens,
 		...questionFlags,
 		...samplingFlags,
+		...filterFlags,
+		...exportFlags,
 		relative_paths: relativePaths,
 		...trainingFlags,
 		...heldOutFlags,
@@ -279,10 +331,8 @@ export const runOptions = z
 	.refine(notBothQuestions, NOT_BOTH_QUESTIONS)
 	.refine(bothOrdersShown, BOTH_ORDERS_SHOWN)
 	.refine(samplesDiffer, SAMPLES_DIFFER)
-	.refine((o) => !o.relative_paths || o.image_root !== undefined, {
-		path: ["relative_paths"],
-		error: "expected --image_root with it: the folder to be relative to",
-	});
+	.refine(passRatesInOrder, PASS_RATES_IN_ORDER)
+	.refine(rootForRelative, ROOT_FOR_RELATIVE);
 
 const journalPath = flag(text(), "journal.jsonl, as `sample` and `run` write it", "JOURNAL");
 
@@ -311,6 +361,8 @@ export type RunOptions = z.output<typeof runOptions>;
 export type EvaluateOptions = z.output<typeof evaluateOptions>;
 /** Where the judge's question comes from. */
 export type QuestionOptions = Partial<Pick<SampleOptions, "prompt_template" | "task_instruction">>;
+export type FilterOptions = Pick<SampleOptions, keyof typeof filterFlags>;
+export type ExportOptions = Pick<SampleOptions, keyof typeof exportFlags | "relative_paths" | "image_root">;
 export type ModelOptions = Pick<SampleOptions, keyof typeof modelFlags>;
 export type DataOptions = Pick<SampleOptions, keyof typeof dataFlags | "orders" | "seed">;
 export type HeldOutOptions = Pick<TrainOptions, keyof typeof heldOutFlags | "seed">;

@@ -7,6 +7,8 @@ import { UsageError } from "./usage-error.js";
 export interface SampleFiles {
 	filtered: string;
 	stats: string;
+	/** The same numbers and more, for programs. */
+	report: string;
 	rejected: string;
 }
 
@@ -18,6 +20,7 @@ export function sampleFiles(outputPath: string): SampleFiles {
 	return {
 		filtered: join(folder, `${stem}.json`),
 		stats: join(folder, `${stem}_stats.txt`),
+		report: join(folder, `${stem}_stats.json`),
 		rejected: join(folder, "rejected_samples.jsonl"),
 	};
 }
@@ -25,6 +28,11 @@ export function sampleFiles(outputPath: string): SampleFiles {
 /** Where all rollouts are kept while and after they are drawn, unless `--journal` names another place. */
 export function journalFile(outputPath: string): string {
 	return join(dirname(sampleFiles(outputPath).filtered), "journal.jsonl");
+}
+
+/** The folder of `--export`, beside the filtered samples. */
+export function exportFolder({ filtered }: Pick<SampleFiles, "filtered">): string {
+	return join(dirname(filtered), "exports");
 }
 
 export function runFiles(folder: string) {

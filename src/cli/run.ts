@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { type Evaluation, type GenerativeModel, writeText } from "../index.js";
 import { convertJudgements } from "./convert.js";
 import { defineCommand } from "./define-command.js";
+import { chooseFilters } from "./filters.js";
 import { evaluationTable, scoreHeldOut } from "./held-out.js";
 import { Interrupted, interruptedWith } from "./interrupt.js";
 import { openJudge } from "./open-judge.js";
@@ -13,8 +14,10 @@ import { claimOutputs, clearOutputs, journalFile, runFiles } from "./outputs.js"
 import { chooseQuestion } from "./question.js";
 import { readConfig } from "./read-config.js";
 import { dataFiles, surveyHeldOut, surveyRecords } from "./records.js";
-import { describeSample, sampleJudgements } from "./sample.js";
+
+import { describeSample, exportedFiles, sampleJudgements } from "./sample.js";
 import { openSampleJournal } from "./sample-journal.js";
+
 import type { Session } from "./session.js";
 import { fineTune } from "./train.js";
 
@@ -31,12 +34,14 @@ export const runCommand = (session: Session) =>
 		async action(options) {
 			const files = runFiles(options.output_path);
 			const { checkpoint, logs, ...single } = files;
-			const earlier = [...Object.values(single), evaluationFile(logs)];
-			const inputs = [options.model_path, ...dataFiles([...options.data_path, ...(options.eval_data_path ?? [])])];
+			const exported = exportedFiles(files, options);
+			const earlier = [...Object.values(single), ...exported, evaluationFile(logs)];
+			const sources = [...options.data_path, ...(options.eval_data_path ?? []), ...(options.decontaminate ?? [])];
+			const inputs = [options.model_path, ...dataFiles(sources)];
 			const journalAt = options.journal ?? journalFile(options.output_path);
 			await claimOutputs([journalAt], inputs, true);
 			// A run that was stopped while it sampled goes on: what it has written until then may be written again.
-			const kept = existsSync(journalAt) ? [files.conversations, checkpoint] : Object.values(files);
+			const kept = existsSync(journalAt) ? [files.conversations, checkpoint] : [...Object.values(files), ...exported];
 			await claimOutputs(kept, inputs, options.overwrite);
 			const remaining = ["evaluate before", "sample", "convert", "train", "evaluate after"];
 			try {
@@ -65,6 +70,7 @@ async function improve(
 	const question = await chooseQuestion(options, options.model_path, session);
 	const records = await surveyRecords(options, session);
 	const heldOut = await surveyHeldOut(options, session);
+	const filters = await chooseFilters(options, session);
 	const evaluations: Record<string, Evaluation> = {};
 	const score = async (when: "before" | "after", model: GenerativeModel) => {
 		if (heldOut) evaluations[when] = await scoreHeldOut(model, heldOut, question, options, `judge ${when}`, session);
@@ -79,10 +85,10 @@ async function improve(
 		await mkdir(files.logs, { recursive: true });
 		await writeText(join(files.logs, "options.json"), `${JSON.stringify(options, null, 2)}\n`);
 		await score("before", judge);
-		const sampled = await sampleJudgements(judge, records, files, question, journal, options, session);
+		const sampled = await sampleJudgements(judge, records, files, question, filters, journal, options, session);
 		remaining.shift();
 		session.print(describeSample(sampled));
-		if (sampled.selection.kept === 0) {
+		if (sampled.report.kept === 0) {
 			throw new Error(`no judgement was kept, so there is nothing to train on; ${files.stats} and ${files.rejected} say why`);
 		}
 	}

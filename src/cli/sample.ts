@@ -1,36 +1,43 @@
 /** `sample`: judgements of preference pairs, the right ones to filtered_samples.json. */
 import { existsSync } from "node:fs";
 import {
-	formatStats,
+	type ExportCounts,
+	exportFiles,
+	type FilteredRecord,
+	type FilterReport,
+	filterRollouts,
+	formatFilterReport,
 	type GenerateCotOptions,
 	type GenerativeModel,
 	generateCoT,
 	type Journal,
-	type JudgementStats,
-	rejectFiltered,
-	type SelectionStats,
-	selectPerRecord,
+	type RolloutFilter,
+	type WriteExportsOptions,
+	writeExports,
 	writeJsonArray,
 	writeJsonLines,
 	writeText,
 } from "../index.js";
 import { defineCommand } from "./define-command.js";
+import { chooseFilters } from "./filters.js";
 import { endWhenAborted, interruptedWith } from "./interrupt.js";
 import { openSampler } from "./open-judge.js";
-import { type DrawOptions, sampleOptions } from "./options.js";
-import { claimOutputs, journalFile, type SampleFiles, sampleFiles } from "./outputs.js";
+import { type DrawOptions, type ExportOptions, sampleOptions } from "./options.js";
+import { claimOutputs, exportFolder, journalFile, type SampleFiles, sampleFiles } from "./outputs.js";
 import { chooseQuestion } from "./question.js";
 import { dataFiles, type SurveyedRecords, surveyRecords } from "./records.js";
 import { drawingOptions, openSampleJournal } from "./sample-journal.js";
 import type { Session } from "./session.js";
 
 export interface SampleResult {
-	stats: JudgementStats;
-	selection: SelectionStats;
+	report: FilterReport;
+	/** Rows per exported file; empty without `--export`. */
+	exported: ExportCounts;
 }
 
 /**
- * Samples what the journal has not, judges, selects, and writes the three files as it goes.
+ * Samples what the journal has not, judges, filters, and writes the files as it goes.
+ * @param filters as `chooseFilters` gives them
  * @throws Interrupted after a signal: the files are whole and hold what was sampled until then, up to the first judgement that is missing.
  */
 export async function sampleJudgements(
@@ -38,12 +45,13 @@ export async function sampleJudgements(
 	{ records, count }: SurveyedRecords,
 	files: SampleFiles,
 	promptTemplate: string | undefined,
+	filters: readonly RolloutFilter[],
 	journal: Journal,
 	options: DrawOptions,
 	session: Session,
 ): Promise<SampleResult> {
 	const { signal } = session;
-	const { use_cot: useCot, both_orders_rule: bothOrders, max_per_order: maxPerOrder } = options;
+	const { use_cot: useCot } = options;
 	const total = count * options.samples_per_record;
 	const stage = session.stage("sample", total);
 	const drawing: GenerateCotOptions = {
@@ -56,31 +64,62 @@ export async function sampleJudgements(
 	};
 	const result = await session
 		.finishing((drain) =>
-			writeJsonLines(files.rejected, async (onRejected) => {
-				const rollouts = generateCoT(records, model, { ...drawing, drain });
-				const accepted = rejectFiltered(endWhenAborted(rollouts, signal), { useCot, onRejected });
-				const selected = selectPerRecord(accepted, { bothOrders, maxPerOrder });
-				await writeJsonArray(files.filtered, selected);
-				return { stats: accepted.stats, selection: selected.stats };
-			}),
+			writeJsonLines(files.rejected, (onRejected) =>
+				withExports(files, options, async (onRecord) => {
+					const rollouts = generateCoT(records, model, { ...drawing, drain });
+					const kept = filterRollouts(endWhenAborted(rollouts, signal), filters, { useCot, onRejected, onRecord });
+					await writeJsonArray(files.filtered, kept);
+					return kept.report;
+				}),
+			),
 		)
 		.finally(() => stage.end());
-	await writeText(files.stats, formatStats(result.stats));
+	await writeText(files.stats, formatFilterReport(result.report));
+	await writeText(files.report, `${JSON.stringify(result.report, null, 2)}\n`);
 	if (signal.aborted) {
-		const { total: done } = result.stats;
 		throw interruptedWith(
 			signal,
-			`sample: stopped after ${done} of ${total} judgements; ${result.selection.kept} kept in ${files.filtered}, which is whole. ` +
+			`sample: stopped after ${result.report.total} of ${total} judgements; ${result.report.kept} kept in ${files.filtered}, which is whole. ` +
 				`The same command goes on from ${journal.file}, where all ${journal.size} finished judgements are`,
 		);
 	}
 	return result;
 }
 
-/** The statistics' text and the yield. */
-export function describeSample({ stats, selection }: SampleResult): string {
-	const share = ((100 * selection.kept) / stats.total).toFixed(1);
-	return `${formatStats(stats)}kept: ${selection.kept} of ${stats.total} judgements (${share} %), of ${selection.recordsKept} pairs`;
+/** Writes the training files that `--export` asks for from the records that `body` adds. */
+async function withExports(
+	files: SampleFiles,
+	options: ExportOptions,
+	body: (add?: (record: FilteredRecord) => Promise<void>) => Promise<FilterReport>,
+): Promise<SampleResult> {
+	const exporting = exportOptions(options);
+	if (!exporting) return { report: await body(), exported: {} };
+	const { result, counts } = await writeExports(exportFolder(files), exporting, body);
+	return { report: result, exported: counts };
+}
+
+function exportOptions({
+	export: layouts,
+	export_rows,
+	export_format,
+	relative_paths,
+	image_root,
+}: ExportOptions): WriteExportsOptions | undefined {
+	if (layouts === undefined) return undefined;
+	return { layouts, kinds: export_rows, format: export_format, imageRoot: relative_paths ? image_root : undefined };
+}
+
+/** The files that `--export` asks for. */
+export function exportedFiles(files: SampleFiles, options: ExportOptions): string[] {
+	const exporting = exportOptions(options);
+	return exporting ? exportFiles(exportFolder(files), exporting) : [];
+}
+
+/** The statistics' text, the yield and the rows exported. */
+export function describeSample({ report, exported }: SampleResult): string {
+	const share = ((100 * report.kept) / report.total).toFixed(1);
+	const rows = Object.entries(exported).map(([file, count]) => `\n${file}: ${count} rows`);
+	return `${formatFilterReport(report)}kept: ${report.kept} of ${report.total} judgements (${share} %), of ${report.recordsKept} pairs${rows.join("")}`;
 }
 
 export const sampleCommand = (session: Session) =>
@@ -91,16 +130,18 @@ export const sampleCommand = (session: Session) =>
 		example: 'tfjs-rft sample --model_path judge --data_path "hpdv3:train.json" --output_path results --batch_size 32 --use_cot',
 		async action(options) {
 			const files = sampleFiles(options.output_path);
+			const outputs = [...Object.values(files), ...exportedFiles(files, options)];
+			const inputs = dataFiles([...options.data_path, ...(options.decontaminate ?? [])]);
 			const journalAt = options.journal ?? journalFile(options.output_path);
-			const inputs = dataFiles(options.data_path);
 			await claimOutputs([journalAt], inputs, true);
 			// Files that a journal has made may be made again from it.
-			await claimOutputs(Object.values(files), inputs, options.overwrite || existsSync(journalAt));
+			await claimOutputs(outputs, inputs, options.overwrite || existsSync(journalAt));
 			const promptTemplate = await chooseQuestion(options, options.model_path, session);
 			const records = await surveyRecords(options, session);
+			const filters = await chooseFilters(options, session);
 			await using model = await openSampler(options.model_path, options, session);
 			await using journal = await openSampleJournal(journalAt, model, promptTemplate, options, session);
-			const sampled = await sampleJudgements(model, records, files, promptTemplate, journal, options, session);
+			const sampled = await sampleJudgements(model, records, files, promptTemplate, filters, journal, options, session);
 			session.print([describeSample(sampled), ...Object.values(files)].join("\n"));
 		},
 	});

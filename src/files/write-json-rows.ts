@@ -18,6 +18,21 @@ export async function writeJsonArray<T>(file: string, rows: Iterable<T> | AsyncI
 }
 
 /**
+ * Writes a JSON array from inside a callback, as `writeJsonLines` does.
+ * @returns what `body` returns.
+ */
+export async function writeJsonArrayFrom<T, R>(file: string, body: (write: (row: T) => Promise<void>) => Promise<R>): Promise<R> {
+	const results: R[] = [];
+	let count = 0;
+	await writeWhole(file, async (handle) => {
+		await append(handle, "[");
+		results.push(await body((row) => append(handle, `${count++ === 0 ? "" : ","}\n${JSON.stringify(row)}`)));
+		await append(handle, "\n]\n");
+	});
+	return results[0];
+}
+
+/**
  * Writes JSON Lines from inside a callback, for rows that come as events rather than as an iterable (`onRejected`).
  * @param body is given the function that writes one row; the file appears when `body` has settled, if it did not throw.
  * @returns what `body` returns.

@@ -90,7 +90,7 @@ export interface GenerateOptions {
 	eosTokenIds?: readonly number[];
 	/** Stops between two decode steps; `generate` then throws the signal's reason. */
 	signal?: AbortSignal;
-	/** Called after every decode step with the number of rows still running, of `rows` that were computed. */
+	/** Called after every decode step with the number of rows that ran in it, of `rows` that were computed. */
 	onStep?: (running: number, rows: number) => void;
 }
 

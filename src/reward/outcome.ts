@@ -16,4 +16,6 @@ export interface JudgedRollout extends Rollout {
 	/** The sum of the caller's rewards, where there were any. */
 	reward?: number;
 	reason?: string;
+	/** The filter that turned it away, where one of `filterRollouts` did; `reason` is that filter's then. */
+	rejectedBy?: string;
 }

@@ -37,6 +37,7 @@ const judgedRollout = z.object({
 	answerText: z.string().optional(),
 	reward: z.number().optional(),
 	reason: z.string().optional(),
+	rejectedBy: z.string().optional(),
 });
 
 /** @throws DatasetError for a file that can't be read and for a row that is not a judged rollout. */

@@ -9,6 +9,9 @@ import { type Judgement, parseJudgement } from "./parse-judgement.js";
 /** @returns how good the completion is, usually 0 to 1; NaN and infinities are refused where it is used. */
 export type Reward = (completion: string, record: PreferenceRecord) => number;
 
+/** A reward that may take its time: a question to another judge, a program that is run. `filterRollouts` takes both kinds. */
+export type AnyReward = (completion: string, record: PreferenceRecord) => number | Promise<number>;
+
 /**
  * 1 for a text in the strict form, with or without reasoning; the answer may be wrong or a tie.
  * 1: `<think>Image 2 is blurred.</think><answer>Image 1 is better</answer>`; 0: `Image 1 is better`.

@@ -5,6 +5,7 @@
  * A record's rollouts must stand together in the stream, as they do with `loadDataset`'s `order: "both"`: only one record's are
  * held at a time. Where they don't, each run of them is treated as a record of its own.
  */
+import { groupByRecord } from "./group-by-record.js";
 import type { JudgedRollout } from "./outcome.js";
 
 export interface SelectPerRecordOptions {
@@ -63,16 +64,4 @@ function choose(group: JudgedRollout[], bothOrders: boolean, maxPerOrder: number
 	const counts = [0, 0];
 	const chosen = group.filter(({ record }) => ++counts[record.order[0]] <= maxPerOrder);
 	return bothOrders && counts.includes(0) ? [] : chosen;
-}
-
-async function* groupByRecord(rollouts: Iterable<JudgedRollout> | AsyncIterable<JudgedRollout>): AsyncGenerator<JudgedRollout[]> {
-	let group: JudgedRollout[] = [];
-	for await (const rollout of rollouts) {
-		if (group.length > 0 && group[0].record.key !== rollout.record.key) {
-			yield group;
-			group = [];
-		}
-		group.push(rollout);
-	}
-	if (group.length > 0) yield group;
 }

@@ -28,19 +28,25 @@ export interface EncodeRecordsOptions {
 
 const RECORDS_AT_ONCE = 4;
 
-/** Keeps `RECORDS_AT_ONCE` encodings under way; yields in the records' order. */
+/** Keeps `RECORDS_AT_ONCE` encodings under way; yields in the records' order. @throws what `records` throws, after the records before it */
 export async function* encodeRecords(
 	records: Iterable<PreferenceRecord> | AsyncIterable<PreferenceRecord>,
 	processor: Processor,
 	options: EncodeRecordsOptions,
 ): AsyncGenerator<EncodedRecord> {
 	const underWay: Promise<EncodedRecord>[] = [];
-	for await (const record of records) {
-		if (options.stop.aborted) return;
-		underWay.push(encodeRecord(record, processor, options));
-		if (underWay.length >= RECORDS_AT_ONCE) yield await (underWay.shift() as Promise<EncodedRecord>);
+	let failure: { error: unknown } | undefined;
+	try {
+		for await (const record of records) {
+			if (options.stop.aborted) return;
+			underWay.push(encodeRecord(record, processor, options));
+			if (underWay.length >= RECORDS_AT_ONCE) yield await (underWay.shift() as Promise<EncodedRecord>);
+		}
+	} catch (error) {
+		failure = { error };
 	}
 	for (const encoding of underWay) yield await encoding;
+	if (failure) throw failure.error;
 }
 
 /** Never rejects: what can't be encoded becomes an error of this one record. */

@@ -129,14 +129,12 @@ async function* sampleRecords(
 ): AsyncGenerator<Rollout> {
 	const { template, journal, samplesPerRecord } = run;
 	const stop = new AbortController();
+	const { signal } = run.sampling;
+	const ends = signal ? AbortSignal.any([signal, stop.signal]) : stop.signal;
 	const keys = journal && keyMaker(journal.digest);
 	const keysOf = keys && ((record: PreferenceRecord) => keys(record, samplesPerRecord));
-	const encoded = encodeRecords(records, model.processor, {
-		template,
-		stop: stop.signal,
-		keysOf,
-		isStored: (key) => journal?.has(key) === true,
-	});
+	const isStored = (key: string) => journal?.has(key) === true;
+	const encoded = encodeRecords(records, model.processor, { template, stop: ends, keysOf, isStored });
 	const ledger = new RolloutLedger(encoded, run);
 	const options = { ...run.sampling, onStep: run.progress.step };
 	try {
@@ -145,8 +143,15 @@ async function* sampleRecords(
 			const samples = model.generateStream ? model.generateStream(requests, options) : generateInBatches(model, requests, options);
 			for await (const sample of samples) {
 				await ledger.enter(sample);
-				yield* ledger.takeReady();
+				let goesOn = false;
+				try {
+					yield* ledger.takeReady();
+					goesOn = true;
+				} finally {
+					if (!goesOn) stop.abort(); // before the samples are closed, which waits for the requests that are under way
+				}
 			}
+			signal?.throwIfAborted(); // the records end early then, as if there were no more
 			await ledger.settle();
 			ledger.endPass();
 			yield* ledger.takeReady();
@@ -154,11 +159,11 @@ async function* sampleRecords(
 	} catch (error) {
 		await ledger.settle();
 		yield* ledger.takeReady();
-		if (run.sampling.signal?.aborted || error === ledger.sourceFailure) throw error;
+		if (signal?.aborted || error === ledger.sourceFailure) throw error;
 		throw ledger.modelError(error);
 	} finally {
 		stop.abort();
-		await encoded.return(undefined);
+		if (!signal?.aborted) await encoded.return(undefined); // the records are closed when the iteration has ended
 		await ledger.settle();
 	}
 }

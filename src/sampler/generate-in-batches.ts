@@ -74,20 +74,26 @@ async function* rowWindows(
 	let window: Row[] = [];
 	let bytes = 0;
 	let request = 0;
-	for await (const { encoded, seeds } of requests) {
-		bytes += pixelBytes(encoded);
-		for (const [sample, seed] of seeds.entries()) {
-			window.push({ request, sample, encoded, seed });
-			const batches = window.length / batchSize;
-			if (batches === WINDOW_BATCHES || (Number.isInteger(batches) && bytes > MAX_WINDOW_BYTES)) {
-				yield window;
-				window = [];
-				bytes = pixelBytes(encoded);
+	let failure: { error: unknown } | undefined;
+	try {
+		for await (const { encoded, seeds } of requests) {
+			bytes += pixelBytes(encoded);
+			for (const [sample, seed] of seeds.entries()) {
+				window.push({ request, sample, encoded, seed });
+				const batches = window.length / batchSize;
+				if (batches === WINDOW_BATCHES || (Number.isInteger(batches) && bytes > MAX_WINDOW_BYTES)) {
+					yield window;
+					window = [];
+					bytes = pixelBytes(encoded);
+				}
 			}
+			request++;
 		}
-		request++;
+	} catch (error) {
+		failure = { error };
 	}
 	if (window.length > 0) yield window;
+	if (failure) throw failure.error;
 }
 
 function pixelBytes({ images }: EncodedConversation): number {

@@ -126,10 +126,11 @@ describe("the job", () => {
 
 		const judging = ["--data_path", PAIRS, "--orders", "both", "--temperature", "0", ...BRIEF];
 		await writeFile(at("job.yaml"), `model_path: ${at("judge")}\nmax_epochs: 1\ntrain_batch_size: 1\neval_data_path: ${PAIRS}\nseed: 7\n`);
-		const ran = await succeed(["run", at("job.yaml"), "--output_path", at("run"), "--train_batch_size", "2", ...judging]);
+		const exporting = ["--export", "llama-factory,lightrft", "--export_rows", "sft"];
+		const ran = await succeed(["run", at("job.yaml"), "--output_path", at("run"), "--train_batch_size", "2", ...judging, ...exporting]);
 		expect((await readdir(at("run"))).sort()).toEqual([
-			...["checkpoint", "filtered_samples.json", "filtered_samples_stats.txt", "journal.jsonl", "logs"],
-			...["rejected_samples.jsonl", "rejection_sampling_train.json"],
+			...["checkpoint", "exports", "filtered_samples.json", "filtered_samples_stats.json", "filtered_samples_stats.txt"],
+			...["journal.jsonl", "logs", "rejected_samples.jsonl", "rejection_sampling_train.json"],
 		]);
 		const filtered = JSON.parse(await text(at("run", "filtered_samples.json"))) as {
 			outcome: string;
@@ -139,6 +140,10 @@ describe("the job", () => {
 		const rejected = (await text(at("run", "rejected_samples.jsonl"))).trim().split("\n");
 		expect(filtered.length).toBeGreaterThan(0);
 		expect(filtered.length + rejected.length).toBe(8);
+		const report = JSON.parse(await text(at("run", "filtered_samples_stats.json"))) as { kept: number; rejected: Record<string, number> };
+		expect([report.kept, Object.values(report.rejected).reduce((sum, count) => sum + count)]).toEqual([filtered.length, rejected.length]);
+		expect((await text(at("run", "exports", "llama-factory", "sft.jsonl"))).trim().split("\n")).toHaveLength(filtered.length);
+		expect(JSON.parse(await text(at("run", "exports", "lightrft", "sft.json")))).toHaveLength(filtered.length);
 		for (const { outcome, answer, record } of filtered) expect([outcome, record.order[answer - 1]]).toEqual(["accepted", 0]);
 		expect(ran.stdout).toContain(`${filtered.length} conversations, ${Math.ceil(filtered.length / 2)} steps`);
 		expect(ran.stdout).toMatch(/before .*after/);
@@ -155,7 +160,7 @@ describe("the job", () => {
 			...BRIEF.filter((word) => !/task|prompt/.test(word)),
 		]);
 		const again = cli(["run", at("job.yaml"), "--output_path", at("run"), ...judging]);
-		expect(await text((await sampled).stdout.trim().split("\n").at(-3) as string)).toBe(await text(at("run", "filtered_samples.json")));
+		expect(await text((await sampled).stdout.trim().split("\n").at(-4) as string)).toBe(await text(at("run", "filtered_samples.json")));
 		const evaluation = JSON.parse((await evaluated).stdout) as { n: number; outcomes: Record<string, number> };
 		expect(evaluation).toMatchObject({ n: 8, outcomes: { accepted: expect.any(Number) } });
 		expect((await evaluated).stderr).toContain(`question: ${at("run", "checkpoint", "prompt.txt")}`);
@@ -176,7 +181,7 @@ describe("Ctrl-C", () => {
 	it("ends sampling with whole files of what was done", async () => {
 		const { child, finished } = start([
 			...["sample", "--model_path", TINY, "--data_path", PAIRS, "--output_path", at("stopped"), "--batch_size", "1"],
-			...["--samples_per_record", "500", "--max_new_tokens", "8", ...SMALL_IMAGES],
+			...["--samples_per_record", "50", "--max_new_tokens", "8", ...SMALL_IMAGES],
 		]);
 		await until(async () => {
 			const names = existsSync(at("stopped")) ? await readdir(at("stopped")) : [];
@@ -186,9 +191,10 @@ describe("Ctrl-C", () => {
 		child.kill("SIGINT");
 		const { code, stderr } = await finished;
 		expect(code, stderr).toBe(130);
-		const [, done] = /stopped after (\d+) of 2000 judgements/.exec(stderr) ?? [];
+		const [, done] = /stopped after (\d+) of 200 judgements/.exec(stderr) ?? [];
 		expect((await readdir(at("stopped"))).sort()).toEqual([
 			"filtered_samples.json",
+			"filtered_samples_stats.json",
 			"filtered_samples_stats.txt",
 			"journal.jsonl",
 			"rejected_samples.jsonl",

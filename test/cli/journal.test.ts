@@ -21,7 +21,7 @@ const SAMPLE = [
 	],
 	...["--min_pixels", "784", "--max_pixels", "3136", "--max_new_tokens", "12", "--samples_per_record", "12", "--orders", "both"],
 ];
-const FILES = ["filtered_samples.json", "filtered_samples_stats.txt", "rejected_samples.jsonl"];
+const FILES = ["filtered_samples.json", "filtered_samples_stats.json", "filtered_samples_stats.txt", "rejected_samples.jsonl"];
 
 let scratch: string;
 const at = (...names: string[]) => join(scratch, ...names);
@@ -50,7 +50,7 @@ it("is stopped by Ctrl-C after what is under way, exits 130, and the same comman
 	const again = await succeed(into("stopped", "--batch_size", "16"));
 	expect(again.stderr).toContain(`journal: going on from the ${kept} judgements in`);
 	expect(await filesOf("stopped")).toEqual(await filesOf("whole"));
-	expect((await readdir(at("stopped"))).sort()).toEqual([...FILES.slice(0, 2), "journal.jsonl", FILES[2]]);
+	expect((await readdir(at("stopped"))).sort()).toEqual([...FILES.slice(0, 3), "journal.jsonl", FILES[3]]);
 });
 
 it("refuses changed options with the difference, exit 2, until told to begin a new journal", async () => {

@@ -16,6 +16,7 @@ describe("outputs", () => {
 		const folderFiles = {
 			filtered: "out/filtered_samples.json",
 			stats: "out/filtered_samples_stats.txt",
+			report: "out/filtered_samples_stats.json",
 			rejected: "out/rejected_samples.jsonl",
 		};
 		expect(sampleFiles("out")).toEqual(folderFiles);

@@ -339,6 +339,83 @@ export function goldenSuite(backend: BackendName, { eager = false } = {}): void 
 			expect(() => model.generateStream([], { batchSize: 0 })).toThrow(/batchSize must be a positive integer, got 0/);
 		});
 
+		it("streams: rows that end at their first token come out before the next request is waited for", async () => {
+			const [first] = await encodedRows();
+			const seen: number[] = [];
+			async function* oneByOne(): AsyncGenerator<GenerationRequest> {
+				for (let i = 0; i < 3; i++) {
+					expect(seen).toHaveLength(i); // the request depends on the last one's answer
+					yield { encoded: first, seeds: [1] };
+					while (seen.length === i) await new Promise(setImmediate);
+				}
+			}
+			for await (const { request } of model.generateStream(oneByOne(), { maxNewTokens: 1 })) seen.push(request);
+			expect(seen).toEqual([0, 1, 2]);
+		});
+
+		it("streams: a longer or shorter prompt that comes when nothing runs gets the tokens it gets alone", async () => {
+			const text = (length: number): EncodedConversation => {
+				const inputIds = Int32Array.from({ length }, (_, i) => 10 + ((7 * i) % 40));
+				return { inputIds, assistantMask: new Uint8Array(length), images: [] };
+			};
+			const before = memory().numTensors;
+			const prompts = [3, 90, 5, 130].map(text);
+			const options = { maxNewTokens: 4, eosTokenIds: [] };
+			const want = [];
+			for (const prompt of prompts) want.push((await model.generate(model.processor.collate([prompt]), options)).tokens[0]);
+			let answers = 0;
+			async function* oneByOne(): AsyncGenerator<GenerationRequest> {
+				for (const [i, encoded] of prompts.entries()) {
+					yield { encoded, seeds: i % 2 ? [0, 1] : [0] };
+					const asked = answers;
+					while (answers < asked + (i % 2 ? 2 : 1)) await new Promise(setImmediate);
+				}
+			}
+			for await (const { request, tokens } of model.generateStream(oneByOne(), { ...options, batchSize: 2 })) {
+				expect(tokens).toEqual(want[request]);
+				answers++;
+			}
+			expect(answers).toBe(6);
+			expect(memory().numTensors).toBe(before);
+		});
+
+		it("streams: an aborted signal is not kept waiting by a source that has nothing more to say", async () => {
+			const [first] = await encodedRows();
+			const before = memory().numTensors;
+			const abort = new AbortController();
+			async function* silent(): AsyncGenerator<GenerationRequest> {
+				yield { encoded: first, seeds: [1] };
+				await new Promise(() => {});
+			}
+			const run = async () => {
+				const options = { maxNewTokens: 3, eosTokenIds: [], signal: abort.signal };
+				for await (const _ of model.generateStream(silent(), options)) setImmediate(() => abort.abort(new Error("enough")));
+			};
+			await expect(run()).rejects.toThrow("enough");
+			expect(memory().numTensors).toBe(before);
+		});
+
+		it("leaves nothing behind where a prompt can't be read", async () => {
+			const [first] = await encodedRows();
+			const [image, other] = first.images;
+			const cut = { ...image, pixelValues: { data: image.pixelValues.data.subarray(0, 1176), shape: [1, 1176] as [number, number] } };
+			const before = memory().numTensors;
+			const run = async () => {
+				for await (const _ of model.generateStream([{ encoded: { ...first, images: [cut, other] }, seeds: [1] }])) expect.fail("no row");
+			};
+			await expect(run()).rejects.toThrow(/rows, but imageGridThw describes/);
+			expect(memory().numTensors).toBe(before);
+		});
+
+		it("refuses images without placeholders, and gives nothing for no rows", async () => {
+			const inputs = inputsOf(await golden("forward"));
+			const grids = inputs.imageGridThw!;
+			const [image] = gridsOf(await golden("forward"), "image_grid_thw");
+			const more = { data: Int32Array.of(...grids.data, ...image), shape: [grids.shape[0] + 1, 3] as [number, number] };
+			await expect(model.generate({ ...inputs, imageGridThw: more })).rejects.toThrow(/5 images were given.*placeholders for 4/);
+			expect(await model.generate(inputs, { promptOfRow: [] })).toEqual({ tokens: [], texts: [], finishReasons: [] });
+		});
+
 		it("gives a row alone what it gives it in a batch", async () => {
 			const inputs = inputsOf(await golden("forward"));
 			const [, length] = inputs.inputIds.shape;

@@ -206,7 +206,27 @@ describe("streaming", () => {
 			for await (const rollout of generateCoT(source(), fakeModel({ answer: rightAnswer }), { batchSize: 2 })) seen.push(rollout);
 		};
 		await expect(run()).rejects.toThrow("the disk is gone");
-		expect(seen.length).toBeGreaterThanOrEqual(16);
+		expect(seen).toHaveLength(40);
+	});
+
+	it("does not encode the window under way to its end for a reader that stopped, or an aborted signal", async () => {
+		const model = fakeModel({ answer: rightAnswer });
+		const controller = new AbortController();
+		let encodings = 0;
+		let abortAt = Number.POSITIVE_INFINITY;
+		const encodeConversation: typeof model.processor.encodeConversation = async (...args) => {
+			if (++encodings === abortAt) controller.abort(new Error("enough"));
+			await new Promise(setImmediate);
+			return model.processor.encodeConversation(...args);
+		};
+		const slow = { ...model, processor: { ...model.processor, encodeConversation } };
+		const windowRows = 8 * 8;
+		for await (const _ of generateCoT(records(3 * windowRows), slow, { batchSize: 8 })) break;
+		expect(encodings).toBeLessThan(2 * windowRows);
+		[encodings, abortAt] = [0, 10];
+		const run = collect(generateCoT(records(3 * windowRows), slow, { batchSize: 8, signal: controller.signal }));
+		await expect(run).rejects.toThrow("enough");
+		expect(encodings).toBeLessThan(20);
 	});
 });
 

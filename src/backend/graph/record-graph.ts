@@ -13,6 +13,7 @@ import type { NativeBackend, NativeBinding, NativeOpAttr, NativeTensor } from ".
 import { engine, type Tensor, type TensorInfo, Variable } from "../tf.js";
 import { type ConstantTensor, constNode, encodeGraphDef, type GraphNode, placeholderNode, typeAttr } from "./graph-def.js";
 import { ResourceOrder } from "./resource-order.js";
+import { resourceShapes } from "./resource-shapes.js";
 import { type Arguments, type ResultStructure, readResult, replaceTensors } from "./tensor-structure.js";
 import { OpTracer } from "./trace-ops.js";
 
@@ -124,8 +125,8 @@ class Recorder {
 	private readonly variableIds = new Set<number>();
 	private readonly captured: TensorInfo[] = [];
 	private readonly constants: number[] = [];
-	/** Device handles of the resources in use. */
-	private readonly resources = new Set<number>();
+	/** Device handles of the resources in use, with the shapes of their values. */
+	private readonly resources = new Map<number, readonly number[]>();
 	private readonly order = new ResourceOrder();
 	/** The first thing a graph cannot do; kept, as `fn` may catch the error. */
 	private failure: CaptureError | undefined;
@@ -171,7 +172,7 @@ class Recorder {
 		let resultIds: number[] = [];
 		const run = () => {
 			const copies = this.copyInputs(tensors);
-			for (const id of this.backend.getInputTensorIds(handles)) this.addResource(id, "in");
+			for (const [i, id] of this.backend.getInputTensorIds(handles).entries()) this.addResource(id, handles[i], "in");
 			const ours = replaceTensors(args, () => copies.shift() as Tensor) as never[];
 			this.running = true;
 			try {
@@ -294,7 +295,9 @@ class Recorder {
 		const used = ids.filter((id) => this.resources.has(id));
 		waits = [...waits, ...this.order.add(op, this.nextName, used)];
 		const name = this.add({ op, inputs: [...inputs, ...waits], attrs: given });
-		const outputs = computed ?? (this.tracer as OpTracer).execute(name, op, given, inputs, count);
+		// A shape function knows a resource by its handle alone: what is read from it has the shape that its variable was made with.
+		const read = op === "ReadVariableOp" ? this.resources.get(ids[0]) : undefined;
+		const outputs = computed ?? (this.tracer as OpTracer).execute(name, op, given, inputs, count, read);
 		for (const { id } of outputs) this.alive.set(id, op);
 		for (const [i, { id }] of outputs.entries()) this.places.set(id, `${name}:${i}`);
 		return outputs;
@@ -345,14 +348,14 @@ class Recorder {
 		const { dtype, shape } = this.backend.tensorMap.get(info.dataId);
 		const variable = info instanceof Variable ? info : this.variables.get(info.dataId);
 		this.captured.push(variable ?? { dataId: info.dataId, shape: info.shape, dtype: info.dtype });
-		if (dtype === TF_RESOURCE) return this.addResource(id, "captured");
+		if (dtype === TF_RESOURCE) return this.addResource(id, info, "captured");
 		return this.addInput(dtype, shape, "captured");
 	}
 
-	private addResource(id: number, kind: InputKind): string {
+	private addResource(id: number, { dataId }: TensorInfo, kind: InputKind): string {
 		const place = this.addInput(TF_RESOURCE, [], kind);
 		this.places.set(id, place);
-		this.resources.add(id);
+		this.resources.set(id, resourceShapes.get(dataId) ?? []);
 		return place;
 	}
 

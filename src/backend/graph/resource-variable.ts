@@ -10,6 +10,7 @@
 import { currentNativeBackend, type NativeBackend, type NativeOpAttr } from "../native-binding.js";
 import { concat, type DataType, fill, keep, slice, Tensor, type Tensor1D, tensor1d } from "../tf.js";
 import { intAttr, shapeAttr, stringAttr, typeAttr } from "./graph-def.js";
+import { resourceShapes } from "./resource-shapes.js";
 
 /** TensorFlow's name for a resource without one: it lives as long as its handle (ResourceHandle::ANONYMOUS_NAME). */
 const ANONYMOUS = "cd2c89b7-88b7-44c8-ad83-06c2a9158347";
@@ -127,6 +128,7 @@ class DeviceState implements State {
 		this.dtype = backend.tensorMap.get(initial.dataId).dtype;
 		const attrs = [stringAttr("container", ""), stringAttr("shared_name", ANONYMOUS), typeAttr("dtype", this.dtype)];
 		this.handle = keep(this.run("VarHandleOp", [...attrs, shapeAttr("shape", initial.shape)], [], 1)[0]);
+		resourceShapes.set(this.handle.dataId, initial.shape);
 		if (copy) this.assign(initial);
 		else this.take(initial);
 	}

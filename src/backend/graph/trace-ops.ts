@@ -45,10 +45,19 @@ export class OpTracer {
 	 * The outputs of an op.
 	 *
 	 * @param name the node's, in the whole graph
+	 * @param read where the op reads a resource's values, their shape
 	 * @throws Error from TensorFlow's shape function; where a shape is not known from the inputs' shapes
 	 */
-	execute(name: string, op: string, attrs: readonly NativeOpAttr[], places: readonly string[], count: number): NativeTensor[] {
-		return this.infer(op, attrs, places, count).map(({ dtype, shape }, i) => {
+	execute(
+		name: string,
+		op: string,
+		attrs: readonly NativeOpAttr[],
+		places: readonly string[],
+		count: number,
+		read?: readonly number[],
+	): NativeTensor[] {
+		const dtype = attrs.find((attr) => attr.name === "dtype")?.value as number;
+		return (read ? [{ dtype, shape: [...read] }] : this.infer(op, attrs, places, count)).map(({ dtype, shape }, i) => {
 			this.declare(`${name}:${i}`, placeholderNode(`${name}_${i}`, dtype, shape));
 			return { id: this.newId(), dtype, shape };
 		});

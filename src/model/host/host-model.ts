@@ -8,6 +8,7 @@
 import type { GenerateOptions, GenerateResult, GenerativeModel, ModelInputs, Processor } from "../generative-model.js";
 import type { LoadModelOptions } from "../qwen2_5_vl/load.js";
 import { loadProcessor } from "../qwen2_5_vl/processor.js";
+import { untilAborted } from "../until-aborted.js";
 import type { SamplingOptions } from "./messages.js";
 import { ModelChild } from "./model-child.js";
 import { ModelHostCrashedError } from "./model-host-crashed-error.js";
@@ -153,21 +154,5 @@ class Host implements HostedModel {
 
 	private refuseIfDisposed(cause?: unknown): void {
 		if (this.disposed) throw new Error("hostModel: the model was disposed; make another with hostModel", { cause });
-	}
-}
-
-/** The call's result, or the signal's reason as soon as it is aborted: the caller need not wait for the step that runs. */
-async function untilAborted<T>(call: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-	if (!signal) return call;
-	let stop = () => {};
-	const aborted = new Promise<never>((_, reject) => {
-		stop = () => reject(signal.reason);
-		if (signal.aborted) stop();
-		else signal.addEventListener("abort", stop);
-	});
-	try {
-		return await Promise.race([aborted, call]);
-	} finally {
-		signal.removeEventListener("abort", stop);
 	}
 }

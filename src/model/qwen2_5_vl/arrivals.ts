@@ -1,4 +1,6 @@
 /** An iterable seen as a queue: what has arrived can be taken without waiting, one item is asked for ahead. */
+import { untilAborted } from "../until-aborted.js";
+
 export class Arrivals<T> {
 	/** Nothing more will come. */
 	ended = false;
@@ -24,9 +26,9 @@ export class Arrivals<T> {
 		return item;
 	}
 
-	/** Until something has arrived, or nothing more will. */
-	async wait(): Promise<void> {
-		if (this.peek() === undefined) await this.asked;
+	/** Until something has arrived, or nothing more will. @throws the signal's reason when it is aborted */
+	async wait(signal?: AbortSignal): Promise<void> {
+		if (this.peek() === undefined && this.asked) await untilAborted(this.asked, signal);
 	}
 
 	/** @throws what the iterable threw */
@@ -34,16 +36,19 @@ export class Arrivals<T> {
 		if (this.failure) throw this.failure.error;
 	}
 
-	/** Tells the iterable that no more is wanted. */
+	/** Tells the iterable that no more is wanted. It is not waited for where it was asked for an item: that may never come. */
 	async close(): Promise<void> {
-		if (!this.ended) await this.iterator.return?.();
+		if (this.ended) return;
+		const closing = this.iterator.return?.();
+		if (!this.asked) await closing;
+		else Promise.resolve(closing).catch(() => {}); // nobody is there any more to hear of it
 	}
 
 	private ask(): void {
 		if (this.asked) return;
 		try {
 			const next = this.iterator.next();
-			if (next instanceof Promise) this.asked = this.receiveLater(next);
+			if ("then" in next) this.asked = this.receiveLater(next);
 			else this.receive(next);
 		} catch (error) {
 			this.fail(error);

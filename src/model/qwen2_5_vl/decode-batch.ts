@@ -130,9 +130,9 @@ export class DecodeBatch<R extends BatchRow> {
 		return mask;
 	}
 
-	/** Room for `rows` rows, and for a prompt of `columns` columns before the next column. */
+	/** Room for `rows` rows, and for a prompt of `columns` columns before the next column. A cache that nobody uses is made anew, to fit. */
 	private makeRoom(rows: number, columns: number): void {
-		const fits = this.cache && rows <= this.slots.length && columns <= this.column;
+		const fits = this.running > 0 && rows <= this.slots.length && columns <= this.column;
 		if (!fits) this.rebuild(rows, Math.max(columns, this.column - this.start));
 	}
 
@@ -145,9 +145,11 @@ export class DecodeBatch<R extends BatchRow> {
 		const from = this.start;
 		const count = this.column - from;
 		const order = Int32Array.from({ length: slots }, (_, i) => kept[i] ?? 0); // a free slot holds anything
-		this.cache =
-			this.cache?.moved({ rows: order, from, count, to: column - count, columns }) ??
-			KvCache.empty({ ...size, rows: slots, columns, headDim: this.model.config.text.headDim });
+		if (this.cache && count > 0) this.cache = this.cache.moved({ rows: order, from, count, to: column - count, columns });
+		else {
+			this.cache?.dispose();
+			this.cache = KvCache.empty({ ...size, rows: slots, columns, headDim: this.model.config.text.headDim });
+		}
 		const shift = column - this.column;
 		this.slots = Array.from({ length: slots }, (_, i) => {
 			const slot = this.slots[kept[i]];

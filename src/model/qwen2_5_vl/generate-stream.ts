@@ -78,12 +78,15 @@ class StreamRun {
 		return this.arrivals.ended && this.arrivals.peek() === undefined && !this.queue && this.running === 0;
 	}
 
-	/** Gives free slots to rows that wait, reading prompts for them; waits for a request only where nothing runs. */
+	/**
+	 * Gives free slots to rows that wait, reading prompts for them, until some end at their first token: those go out first, as the next request may
+	 * depend on them. Waits for a request only where nothing runs.
+	 */
 	async fill(): Promise<void> {
-		while (this.batch.free > 0) {
+		while (this.batch.free > 0 && this.finished.length === 0) {
 			this.options.signal?.throwIfAborted();
 			if (!this.queue) {
-				if (this.running === 0) await this.arrivals.wait();
+				if (this.running === 0) await this.arrivals.wait(this.options.signal);
 				const group = this.nextGroup(this.batch.free);
 				if (group.length === 0) return;
 				this.queue = await this.read(group);
@@ -96,12 +99,12 @@ class StreamRun {
 	/** One token of each row. */
 	async step(): Promise<void> {
 		const result = await this.batch.step();
-		const { rows } = this.batch;
+		const { rows, running } = this.batch;
 		const next = await pickTokens(result, rows, this.options).finally(() => dispose([result.logits, result.best]));
 		for (const [slot, row] of rows.entries()) if (row) this.append(row, next[slot]);
 		const more = this.queue !== undefined || !this.arrivals.ended;
 		this.batch.release((row) => row.finishReason !== undefined, more);
-		this.options.onStep?.(this.running, rows.length);
+		this.options.onStep?.(running, rows.length);
 	}
 
 	takeFinished(): GeneratedSample[] {
@@ -133,7 +136,10 @@ class StreamRun {
 	}
 
 	private async read(group: ReturnType<typeof this.nextGroup>): Promise<Queue> {
-		const read = await this.reader.read(group.map(({ encoded }) => encoded));
+		const read = await this.reader.read(
+			group.map(({ encoded }) => encoded),
+			this.options.signal,
+		);
 		const rows = group.flatMap(({ request, encoded, seeds }, prompt) =>
 			seeds.map((seed, sample) => {
 				const nextPosition = read.nextPositions[prompt];

@@ -16,6 +16,7 @@ export async function generate(
 	checkSampling(options);
 	checkRows(inputs, { promptOfRow, seeds });
 	const promptOf = promptOfRow ?? [...Array(batch).keys()];
+	if (promptOf.length === 0) return { tokens: [], texts: [], finishReasons: [] };
 	const rowsOf = Array.from({ length: batch }, (): number[] => []);
 	for (const [row, prompt] of promptOf.entries()) rowsOf[prompt].push(row);
 	const asked = rowsOf.flatMap((rows, prompt) => (rows.length > 0 ? [{ rows, prompt }] : []));
@@ -65,7 +66,7 @@ function checkRows({ inputIds, attentionMask }: ModelInputs, { promptOfRow, seed
 	}
 }
 
-/** The rows of a batch without their padding, each with its images. */
+/** The rows of a batch without their padding, each with its images. @throws where images are left over */
 function splitBatch(
 	{ inputIds, attentionMask, pixelValues, imageGridThw }: ModelInputs,
 	{ config }: Qwen2_5VLModel,
@@ -74,7 +75,7 @@ function splitBatch(
 	const merge = config.vision.spatialMergeSize ** 2;
 	const grids = gridsOf(imageGridThw);
 	let [image, patch] = [0, 0];
-	return Array.from({ length: batch }, (_, b) => {
+	const rows = Array.from({ length: batch }, (_, b) => {
 		const ids = inputIds.data.subarray(b * length, (b + 1) * length).filter((_, t) => attentionMask.data[b * length + t]);
 		const images: EncodedConversation["images"] = [];
 		for (let left = ids.filter((id) => id === config.imageTokenId).length; left > 0 && image < grids.length; image++) {
@@ -87,4 +88,8 @@ function splitBatch(
 		}
 		return { inputIds: ids, assistantMask: new Uint8Array(ids.length), images };
 	});
+	if (image < grids.length) {
+		throw new Error(`generate: ${grids.length} images were given, but the token ids have placeholders for ${image}; leave the others out`);
+	}
+	return rows;
 }

@@ -1,6 +1,6 @@
 /**
  * The passes of generation as functions of tensors alone, each compiled: the vision tower, the reading of prompts, and one decode step.
- * They run off the event loop. Prompts and images come in many sizes, so theirs are compiled when a size comes for the second time.
+ * They run off the event loop, from their first call on: they are traced, not recorded. Each size of its inputs is a graph of its own.
  *
  * Legend: B rows, T prompt tokens, S columns of the cache, K key heads, D head dim, V vocabulary, O text hidden size, M image tokens.
  */
@@ -63,7 +63,7 @@ interface Runnable<Args extends unknown[], Result> {
 export function makePasses(model: Qwen2_5VLModel, eager: boolean): Passes {
 	const wrap = <Args extends unknown[], Result>(fn: (...args: Args) => Result, options: CompileOptions) =>
 		eager ? eagerly(fn) : compile(fn, options);
-	const vision = wrap((inputs: VisionInputs) => model.visual.forward(inputs), { name: "vision", eagerCalls: 1 });
+	const vision = wrap((inputs: VisionInputs) => model.visual.forward(inputs), { name: "vision", trace: true, maxSignatures: 64 });
 	const prefill = wrap(
 		(prompts: PreparedTokens, features: Tensor2D | undefined): Prefilled => {
 			const keys: Tensor4D[] = [];
@@ -73,7 +73,7 @@ export function makePasses(model: Qwen2_5VLModel, eager: boolean): Passes {
 			});
 			return { logits, best: argMax(logits, -1) as Tensor1D, keys, values };
 		},
-		{ name: "prefill", eagerCalls: 1 },
+		{ name: "prefill", trace: true, maxSignatures: 64 },
 	);
 	const decode = wrap(
 		({ ids, rotary, mask, begin, end, keys, values }: DecodeInputs) => {
@@ -84,7 +84,7 @@ export function makePasses(model: Qwen2_5VLModel, eager: boolean): Passes {
 			const logits = model.decodeStep(ids, rotary, mask, (layer, k, v) => [put(keys[layer], k), put(values[layer], v)]);
 			return { logits, best: argMax(logits, -1) as Tensor1D };
 		},
-		{ name: "decode", maxSignatures: 64 },
+		{ name: "decode", trace: true, maxSignatures: 64 },
 	);
 	return {
 		vision: (inputs) => vision.runAsync([inputs]),

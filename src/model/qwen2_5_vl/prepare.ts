@@ -38,13 +38,14 @@ export function prepareTokens(
 	frequencies: Float32Array,
 ): PreparedTokens {
 	const [batch, length] = inputIds.shape;
+	const merge = imageGridThw && mergeImages(inputIds.data, gridsOf(imageGridThw), config); // first: it may throw
 	return {
 		batch,
 		length,
 		ids: tensor1d(inputIds.data, "int32"),
 		rotary: rotaryAt(positionIds, config, frequencies),
 		mask: causalMask(attentionMask.data, batch, length),
-		...(imageGridThw && { merge: mergeImages(inputIds.data, gridsOf(imageGridThw), config) }),
+		...(merge && { merge }),
 	};
 }
 

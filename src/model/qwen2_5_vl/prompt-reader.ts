@@ -10,7 +10,7 @@ import { concat, dispose, split, type Tensor2D } from "../../backend/tf.js";
 import type { EncodedConversation, Matrix, ModelInputs } from "../generative-model.js";
 import { joinImages } from "./collate.js";
 import type { Passes, Prefilled } from "./passes.js";
-import { gridsOf } from "./prepare.js";
+import { gridsOf, type PreparedTokens } from "./prepare.js";
 import type { Qwen2_5VLModel } from "./qwen2_5_vl.js";
 
 /** Most bytes of image features to keep. */
@@ -40,21 +40,26 @@ export class PromptReader {
 		private readonly passes: Passes,
 	) {}
 
-	/** @param prompts padded on the left into one batch */
-	async read(prompts: readonly EncodedConversation[]): Promise<ReadPrompts> {
+	/**
+	 * @param prompts padded on the left into one batch
+	 * @param signal looked at between the tower and the decoder
+	 */
+	async read(prompts: readonly EncodedConversation[], signal?: AbortSignal): Promise<ReadPrompts> {
 		const { model, passes } = this;
 		const inputs: ModelInputs = model.processor.collate([...prompts], { paddingSide: "left" });
 		const positions = model.positions(inputs);
-		const tokens = model.prepareTokens(inputs, positions);
 		const images = prompts.flatMap((prompt) => prompt.images);
 		const features = images.length > 0 ? await this.featuresOf(images) : undefined;
+		let tokens: PreparedTokens | undefined;
 		try {
+			signal?.throwIfAborted();
+			tokens = model.prepareTokens(inputs, positions);
 			const prefilled = await passes.prefill(tokens, features);
 			const lengths = prompts.map(({ inputIds }) => inputIds.length);
 			const nextPositions = lengths.map((length, b) => length + positions.ropeDeltas[b]);
 			return { ...prefilled, columns: inputs.inputIds.shape[1], lengths, nextPositions };
 		} finally {
-			dispose([tokens, features ?? []]);
+			dispose([tokens ?? [], features ?? []]);
 		}
 	}
 
@@ -67,13 +72,15 @@ export class PromptReader {
 		const keys = images.map(imageKey);
 		const missing = new Map(keys.map((key, i) => [key, images[i]] as const).filter(([key]) => !this.features.has(key)));
 		const found = new Map(keys.filter((key) => !missing.has(key)).map((key) => [key, this.features.get(key)?.clone() as Tensor2D]));
-		for (const [key, features] of await this.look(missing)) found.set(key, features);
-		const all = concat(
-			keys.map((key) => found.get(key) as Tensor2D),
-			0,
-		);
-		for (const features of found.values()) features.dispose();
-		return all;
+		try {
+			for (const [key, features] of await this.look(missing)) found.set(key, features);
+			return concat(
+				keys.map((key) => found.get(key) as Tensor2D),
+				0,
+			);
+		} finally {
+			for (const features of found.values()) features.dispose();
+		}
 	}
 
 	/** Runs the tower over new images and keeps their features. */
@@ -81,13 +88,15 @@ export class PromptReader {
 		if (images.size === 0) return [];
 		const { pixelValues, imageGridThw } = joinImages([...images.values()]);
 		const inputs = this.model.visual.prepare(pixelValues as Matrix<Float32Array>, gridsOf(imageGridThw));
-		const features = await this.passes.vision(inputs);
+		const features = await this.passes.vision(inputs).finally(() => dispose(inputs));
 		const merge = this.model.config.vision.spatialMergeSize ** 2;
 		const sizes = [...images.values()].map(({ gridThw: [t, h, w] }) => (t * h * w) / merge);
 		const parts: Tensor2D[] = sizes.length === 1 ? [features.clone()] : split(features, sizes, 0);
-		dispose([inputs, features]);
+		features.dispose();
 		return [...images.keys()].map((key, i) => {
-			this.features.set(key, parts[i].clone());
+			const kept = parts[i].clone();
+			this.features.set(key, kept);
+			if (!this.features.has(key)) kept.dispose(); // larger than all that may be kept
 			return [key, parts[i]];
 		});
 	}

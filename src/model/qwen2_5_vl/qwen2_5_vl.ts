@@ -96,7 +96,7 @@ export class Qwen2_5VLModel implements TrainableModel {
 		return this.passes.reason;
 	}
 
-	/** Compiled graphs of generation that are held now: one per size of batch and cache, and per size of prompt and image that came twice. */
+	/** Compiled graphs of generation that are held now: one per size of batch and cache, of prompts and of images. */
 	get signatures(): number {
 		return this.passes.signatures;
 	}

@@ -9,13 +9,14 @@ import { nativeMissing } from "../native-runtime.js";
 describe.skipIf(nativeMissing)("resource variables as arguments", () => {
 	beforeAll(() => selectBackend("native-cpu"));
 
-	it("share a graph, and each gets its own writes", () => {
+	it.each([{}, { trace: true }])("share a graph, and each gets its own writes, with %j", (options) => {
 		const place = (column: number) => [tf.tensor1d([0, column], "int32"), tf.tensor1d([0, column + 1], "int32")] as const;
 		const append = compile(
 			({ cache, at, value }: { cache: ResourceVariable; at: readonly [tf.Tensor1D, tf.Tensor1D]; value: tf.Tensor }) => {
 				cache.assignSlice(at[0], at[1], value, [1]);
 				return tf.sum(cache.read(), 0);
 			},
+			options,
 		);
 		const caches = [new ResourceVariable([2, 3]), new ResourceVariable([2, 3]), new ResourceVariable([2, 4])];
 		for (const [i, cache] of caches.entries()) {

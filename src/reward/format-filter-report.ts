@@ -1,0 +1,17 @@
+import type { FilterReport } from "./filter-rollouts.js";
+import { formatStats } from "./judgement-stats.js";
+
+/** The text of `filtered_samples_stats.txt`: the judge's statistics, then what each filter turned away, and how the selection shifted. */
+export function formatFilterReport({ judgements, total, kept, rejected, records, recordsKept, breakdown }: FilterReport): string {
+	const lines: [string, string | number][] = [
+		["records", records],
+		["records kept", recordsKept],
+		...Object.entries(rejected).map(([name, count]): [string, number] => [`turned away by ${name}`, count]),
+		["kept", `${kept} of ${total}`],
+		...Object.entries(breakdown).map(([name, { shift }]): [string, string] => [
+			`selection shift by ${name}, 0 to 1`,
+			kept === 0 ? "–" : shift.toFixed(3),
+		]),
+	];
+	return `${formatStats(judgements)}${lines.map(([name, value]) => `${name}: ${value}`).join("\n")}\n`;
+}

@@ -1,0 +1,41 @@
+/** Which filters flags ask for, and in which order. */
+import { describe, expect, it } from "vitest";
+import { chooseFilters } from "../../src/cli/filters.js";
+import { parseOptions, sampleOptions } from "../../src/cli/options.js";
+import type { Session } from "../../src/cli/session.js";
+
+const BASE = { model_path: "test/fixtures/golden/tiny-qwen2_5_vl", data_path: "hpdv3:test/fixtures/hpdv3/pairs.json", output_path: "out" };
+const parse = (flags: Record<string, unknown>) => parseOptions(sampleOptions, { ...BASE, ...flags });
+const session: Session = {
+	signal: new AbortController().signal,
+	finishing: (work) => work(new AbortController().signal),
+	print: () => undefined,
+	note: () => undefined,
+	stage: () => ({ update: () => undefined, end: () => undefined }),
+};
+
+describe("filters of flags", () => {
+	it("by default ask for the form and the right answer", async () => {
+		expect((await chooseFilters(parse({}), session)).map(({ name }) => name)).toEqual(["well-formed", "correct"]);
+	});
+
+	it("all", async () => {
+		const flags = {
+			...{ orders: "both", both_orders_rule: true, max_per_order: "2", max_per_record: "3", scores_agree: true, min_right: "2" },
+			...{ majority: true, max_pass_rate: "0.9", max_tokens: "100", max_repetition: "0.5", min_confidence: "0.8" },
+			...{ dedup_images: "2", dedup_prompts: "0.8", decontaminate: "hpdv3:test/fixtures/hpdv3/pairs.json" },
+		};
+		expect((await chooseFilters(parse(flags), session)).map(({ name }) => name)).toEqual([
+			...["label-confidence", "decontaminate", "near-duplicate-images", "near-duplicate-prompts", "difficulty"],
+			...["well-formed", "correct", "length", "repetition", "scores-agree", "k-of-n", "majority", "swap-consistent"],
+			...["cap per order", "cap"],
+		]);
+	});
+
+	it("of exports are lists", () => {
+		expect(parse({ export: "trl,ms-swift" })).toMatchObject({ export: ["trl", "ms-swift"], export_rows: ["sft", "grpo", "dpo"] });
+		expect(() => parse({ export: "axolotl" })).toThrow("--export: expected llama-factory, ms-swift, trl or lightrft");
+		expect(() => parse({ min_pass_rate: 0.5, max_pass_rate: 0.4 })).toThrow("--min_pass_rate: expected it not to be above --max_pass_rate");
+		expect(() => parse({ relative_paths: true })).toThrow("--relative_paths: expected --image_root with it");
+	});
+});

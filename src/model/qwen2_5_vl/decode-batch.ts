@@ -86,9 +86,14 @@ export class DecodeBatch<R extends BatchRow> {
 			this.rebuild(this.running, this.column - this.start);
 	}
 
-	/** One more token of each row, by slot; the results are the caller's. */
-	async step(): Promise<{ logits: Tensor2D; best: Tensor1D }> {
-		if (!this.cache || this.column === this.cache.size.columns) this.rebuild(this.slots.length, this.column - this.start);
+	/**
+	 * One more token of each row, by slot; the results are the caller's.
+	 * @param waiting rows wait for a slot: free ones are kept when the cache is made anew
+	 */
+	async step(waiting: boolean): Promise<{ logits: Tensor2D; best: Tensor1D }> {
+		if (!this.cache || this.column === this.cache.size.columns) {
+			this.rebuild(waiting ? this.slots.length : this.running, this.column - this.start);
+		}
 		const { keys, values, size } = this.cache as KvCache;
 		const { rows, columns } = size;
 		const inputs = {

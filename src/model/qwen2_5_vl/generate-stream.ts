@@ -98,7 +98,8 @@ class StreamRun {
 
 	/** One token of each row. */
 	async step(): Promise<void> {
-		const result = await this.batch.step();
+		const waiting = this.queue !== undefined || this.arrivals.peek() !== undefined;
+		const result = await this.batch.step(waiting);
 		const { rows, running } = this.batch;
 		const next = await pickTokens(result, rows, this.options).finally(() => dispose([result.logits, result.best]));
 		for (const [slot, row] of rows.entries()) if (row) this.append(row, next[slot]);

@@ -74,11 +74,11 @@ export function parseImageProcessorSettings(json: unknown, file: string): ImageP
 }
 
 /**
- * Images that are read, decoded and resized at a time, of one processor: all but one of libuv's threads, so that one is left for the files
- * and the name look-ups of whoever embeds this. It also bounds memory: a decoded photograph of 12 megapixels is 36 MB.
+ * Images that are read, decoded and resized at a time, of one processor: all but two of libuv's threads, which are left for
+ * the model's passes, and for the files and name look-ups of whoever embeds this. It also bounds memory: a decoded photograph of 12 megapixels is 36 MB.
  * In JavaScript two: one is decoded while the other is resized, and few share a turn of the event loop.
  */
-const IMAGES_AT_ONCE = Math.max(1, (Number(process.env.UV_THREADPOOL_SIZE) || 4) - 1);
+const IMAGES_AT_ONCE = Math.max(1, (Number(process.env.UV_THREADPOOL_SIZE) || 4) - 2);
 
 /** Turns image files into patches. */
 export class ImageProcessor {

@@ -4,7 +4,7 @@
  *
  * Legend: B batch, T tokens, N = B·T, M merged image tokens of all images.
  */
-import { type Tensor1D, type Tensor4D, tensor1d, tensor4d } from "../../backend/tf.js";
+import { cast, greaterEqual, mul, sub, type Tensor1D, type Tensor4D, tensor1d, tensor4d } from "../../backend/tf.js";
 import { MASKED } from "../../nn/attention.js";
 import { type RotaryTables, rotaryTables } from "../../nn/rotary.js";
 import { type RowSelection, rowSelection } from "../../nn/select-rows.js";
@@ -21,8 +21,8 @@ export type PreparedTokens = {
 	ids: Tensor1D;
 	/** [N, 1, D] */
 	rotary: RotaryTables;
-	/** 0 where a token may look, MASKED elsewhere: [B or 1, 1, T, T]. */
-	mask: Tensor4D;
+	/** [B, 1, 1, T] 1 on tokens; absent where no padding precedes a token. */
+	present?: Tensor4D;
 	/** The N text embeddings and the M image features to the N rows that the decoder reads; absent without images. */
 	merge?: RowSelection;
 };
@@ -44,7 +44,7 @@ export function prepareTokens(
 		length,
 		ids: tensor1d(inputIds.data, "int32"),
 		rotary: rotaryAt(positionIds, config, frequencies),
-		mask: causalMask(attentionMask.data, batch, length),
+		present: presence(attentionMask.data, batch, length),
 		...(merge && { merge }),
 	};
 }
@@ -83,17 +83,19 @@ function mergeImages(ids: Int32Array, grids: number[][], { imageTokenId, vision 
 	return rowSelection(index, ids.length + features);
 }
 
-/** 0 where a token may look, MASKED at later tokens and padding: [B, 1, T, T], or [1, 1, T, T] where no padding precedes a token. */
-function causalMask(attentionMask: Int32Array, batch: number, length: number): Tensor4D {
+/** Where a row has tokens, [B, 1, 1, T]; undefined where no padding precedes a token. */
+function presence(attentionMask: Int32Array, batch: number, length: number): Tensor4D | undefined {
 	const leftPadded = attentionMask.some((m, i) => m === 1 && i % length > 0 && attentionMask[i - 1] === 0);
-	const rows = leftPadded ? batch : 1;
-	const mask = new Float32Array(rows * length * length);
-	for (let b = 0; b < rows; b++) {
-		for (let t = 0; t < length; t++) {
-			const row = (b * length + t) * length;
-			mask.fill(MASKED, row + t + 1, row + length);
-			if (leftPadded) for (let s = 0; s <= t; s++) if (!attentionMask[b * length + s]) mask[row + s] = MASKED;
-		}
-	}
-	return tensor4d(mask, [rows, 1, length, length]);
+	return leftPadded ? tensor4d(Float32Array.from(attentionMask), [batch, 1, 1, length]) : undefined;
+}
+
+/**
+ * What may look where, made in the pass: on the host it would be B·T² numbers.
+ * @param present [B, 1, 1, T] 1 on tokens; absent where padding comes last, if at all
+ * @returns 0 where a token may look, MASKED at later tokens and padding: [B or 1, 1, T, T]
+ */
+export function causalMask(length: number, present?: Tensor4D): Tensor4D {
+	const places = Int32Array.from({ length }, (_, t) => t);
+	const causal = cast(greaterEqual(tensor4d(places, [1, 1, length, 1], "int32"), tensor4d(places, [1, 1, 1, length], "int32")), "float32");
+	return mul(sub(present ? mul(causal, present) : causal, 1), -MASKED);
 }

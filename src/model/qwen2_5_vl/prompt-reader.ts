@@ -2,9 +2,9 @@
  * Reads prompts: the vision tower over their images, then one pass of the decoder, which leaves keys and values.
  *
  * An image is looked at once: its features are kept under a hash of its pixels, as the same image comes back with the record's other shown
- * order. Images that are not known yet go through the tower together, whatever their sizes.
+ * order. Images of one size that are not known yet go through the tower together.
  */
-import { createHash } from "node:crypto";
+import { webcrypto } from "node:crypto";
 import { LRUCache } from "lru-cache";
 import { concat, dispose, split, type Tensor2D } from "../../backend/tf.js";
 import type { EncodedConversation, Matrix, ModelInputs } from "../generative-model.js";
@@ -15,6 +15,8 @@ import type { Qwen2_5VLModel } from "./qwen2_5_vl.js";
 
 /** Most bytes of image features to keep. */
 const MAX_FEATURE_BYTES = 256 * 2 ** 20;
+/** Most images to go through the tower together. */
+const MAX_IMAGES = 8;
 
 /** Prompts that were read; the tensors are the caller's to dispose. */
 export interface ReadPrompts extends Prefilled {
@@ -46,7 +48,8 @@ export class PromptReader {
 	 */
 	async read(prompts: readonly EncodedConversation[], signal?: AbortSignal): Promise<ReadPrompts> {
 		const { model, passes } = this;
-		const inputs: ModelInputs = model.processor.collate([...prompts], { paddingSide: "left" });
+		const padToMultipleOf = lengthStep(Math.max(...prompts.map(({ inputIds }) => inputIds.length)));
+		const inputs: ModelInputs = model.processor.collate([...prompts], { paddingSide: "left", padToMultipleOf });
 		const positions = model.positions(inputs);
 		const images = prompts.flatMap((prompt) => prompt.images);
 		const features = images.length > 0 ? await this.featuresOf(images) : undefined;
@@ -69,11 +72,11 @@ export class PromptReader {
 
 	/** @returns [M, O] of all images, one after another; the caller's to dispose */
 	private async featuresOf(images: readonly Image[]): Promise<Tensor2D> {
-		const keys = images.map(imageKey);
+		const keys = await Promise.all(images.map(imageKey));
 		const missing = new Map(keys.map((key, i) => [key, images[i]] as const).filter(([key]) => !this.features.has(key)));
 		const found = new Map(keys.filter((key) => !missing.has(key)).map((key) => [key, this.features.get(key)?.clone() as Tensor2D]));
 		try {
-			for (const [key, features] of await this.look(missing)) found.set(key, features);
+			for (const group of sameSize([...missing])) for (const [key, features] of await this.look(group)) found.set(key, features);
 			return concat(
 				keys.map((key) => found.get(key) as Tensor2D),
 				0,
@@ -83,17 +86,14 @@ export class PromptReader {
 		}
 	}
 
-	/** Runs the tower over new images and keeps their features. */
-	private async look(images: ReadonlyMap<string, Image>): Promise<[string, Tensor2D][]> {
-		if (images.size === 0) return [];
-		const { pixelValues, imageGridThw } = joinImages([...images.values()]);
+	/** Runs the tower over new images of one size and keeps their features. */
+	private async look(images: readonly [string, Image][]): Promise<[string, Tensor2D][]> {
+		const { pixelValues, imageGridThw } = joinImages(images.map(([, image]) => image));
 		const inputs = this.model.visual.prepare(pixelValues as Matrix<Float32Array>, gridsOf(imageGridThw));
 		const features = await this.passes.vision(inputs).finally(() => dispose(inputs));
-		const merge = this.model.config.vision.spatialMergeSize ** 2;
-		const sizes = [...images.values()].map(({ gridThw: [t, h, w] }) => (t * h * w) / merge);
-		const parts: Tensor2D[] = sizes.length === 1 ? [features.clone()] : split(features, sizes, 0);
+		const parts: Tensor2D[] = images.length === 1 ? [features.clone()] : split(features, images.length, 0);
 		features.dispose();
-		return [...images.keys()].map((key, i) => {
+		return images.map(([key], i) => {
 			const kept = parts[i].clone();
 			this.features.set(key, kept);
 			if (!this.features.has(key)) kept.dispose(); // larger than all that may be kept
@@ -102,7 +102,31 @@ export class PromptReader {
 	}
 }
 
-function imageKey({ pixelValues: { data, shape }, gridThw }: Image): string {
-	const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-	return `${createHash("sha1").update(bytes).digest("base64")} ${shape} ${gridThw}`;
+/** A hash of the pixels, made off the event loop. */
+async function imageKey({ pixelValues: { data, shape }, gridThw }: Image): Promise<string> {
+	const bytes = new Uint8Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength);
+	return `${Buffer.from(await webcrypto.subtle.digest("SHA-1", bytes)).toString("base64")} ${shape} ${gridThw}`;
+}
+
+/** Images by size, in groups of a power of two: few shapes for the tower, and so few graphs. */
+function sameSize(images: readonly [string, Image][]): [string, Image][][] {
+	const bySize = new Map<string, [string, Image][]>();
+	for (const image of images) {
+		const size = `${image[1].gridThw}`;
+		bySize.set(size, [...(bySize.get(size) ?? []), image]);
+	}
+	return [...bySize.values()].flatMap((group) => {
+		const groups: [string, Image][][] = [];
+		for (let from = 0; from < group.length; ) {
+			const size = Math.min(MAX_IMAGES, 2 ** Math.floor(Math.log2(group.length - from)));
+			groups.push(group.slice(from, from + size));
+			from += size;
+		}
+		return groups;
+	});
+}
+
+/** Prompts are padded to a multiple of this, few lengths for few graphs: at most a sixteenth is added from 256 tokens on. */
+function lengthStep(length: number): number {
+	return Math.max(16, 2 ** Math.floor(Math.log2(length)) / 16);
 }

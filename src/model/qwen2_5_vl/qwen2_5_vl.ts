@@ -40,7 +40,7 @@ import { type DecoderPass, LanguageModel } from "./language.js";
 import type { SaveModelOptions } from "./load.js";
 import type { MropePositions } from "./mrope.js";
 import { makePasses, type Passes } from "./passes.js";
-import { gridsOf, type PreparedBatch, type PreparedTokens, positionsOf, prepareTokens, rotaryAt } from "./prepare.js";
+import { causalMask, gridsOf, type PreparedBatch, type PreparedTokens, positionsOf, prepareTokens, rotaryAt } from "./prepare.js";
 import { VisionTower } from "./vision.js";
 
 /** What the model needs beside its configuration; `loadModel` puts it together. */
@@ -215,8 +215,8 @@ export class Qwen2_5VLModel implements TrainableModel {
 		features: Tensor2D | undefined,
 		options: Pick<DecoderPass, "collect" | "gradientCheckpointing" | "onLayer">,
 	): Tensor2D {
-		const { batch, length, rotary, mask } = prepared;
-		return this.language.forward(this.embed(prepared, features), { batch, length, rotary, mask, ...options });
+		const { batch, length, rotary, present } = prepared;
+		return this.language.forward(this.embed(prepared, features), { batch, length, rotary, mask: causalMask(length, present), ...options });
 	}
 
 	/** Writes a Hugging Face checkpoint folder. */

@@ -88,7 +88,7 @@ function isMeasured({ kind, config, dtype }: Line): boolean {
 
 /** What either side is told, beside the checkpoint. */
 function settingsOf({ kind, config }: Line) {
-	const settings = { ...repetitions(kind, config), ...DECODE, samples: SAMPLES, maxNewTokens: MAX_NEW_TOKENS };
+	const settings = { ...DECODE, ...repetitions(kind, config), samples: SAMPLES, maxNewTokens: MAX_NEW_TOKENS };
 	const quick = values.quick ? { reps: 1, steps: 2, warmSteps: kind === "generate" ? DECODE.warmSteps : 1, records: 2 } : {};
 	const warmSteps = kind === "generate" ? DECODE.warmSteps : settings.warmSteps;
 	return { ...settings, warmSteps, ...quick, gradientCheckpointing: kind === "train_gc" };

@@ -46,10 +46,10 @@ export const OUR_JOBS: Record<string, (job: OurJob) => Promise<OurResult>> = {
 	load,
 };
 
-export function openModel({ folder, dtype, eager }: Pick<OurJob, "folder" | "dtype" | "eager">): Promise<Qwen2_5VLModel> {
+export function openModel({ folder, dtype, eager }: Pick<OurJob, "folder" | "dtype" | "eager">, trainable = false): Promise<Qwen2_5VLModel> {
 	const computed = dtype === "autocast" ? "bfloat16" : dtype;
 	// The command line names the dtype; loadModel says so if it is none of its own.
-	return loadModel(folder, { backend: "native-cpu", dtype: computed, ...(eager && { eager }) } as LoadModelOptions);
+	return loadModel(folder, { backend: "native-cpu", dtype: computed as LoadModelOptions["dtype"], eager, trainable });
 }
 
 /** Prefill of 1 and of 8 two-image prompts, and decode steps of 1, 8 and 8 × 4 rows; all through `generate`, sampling and read-back included. */
@@ -107,7 +107,7 @@ async function pipeline(job: OurJob): Promise<OurResult> {
 
 /** Optimizer steps of 4 rows, one micro-batch. */
 async function train(job: OurJob): Promise<OurResult> {
-	const model = await openModel(job);
+	const model = await openModel(job, true);
 	const { training, labelled } = await readWorkload(job.folder);
 	return { measurements: { step_s: await trainingSteps(model, await encodeRows(model.processor, training, labelled), job.settings) } };
 }
@@ -136,7 +136,7 @@ async function decodeAt(job: OurJob): Promise<OurResult> {
 
 /** bench/growth.ts: training steps on one text, its last fifth labelled. */
 async function trainAt(job: OurJob): Promise<OurResult> {
-	const model = await openModel(job);
+	const model = await openModel(job, true);
 	return { measurements: { seconds: await trainingSteps(model, await encodeTexts(job), job.settings) } };
 }
 

@@ -46,7 +46,10 @@ export const OUR_JOBS: Record<string, (job: OurJob) => Promise<OurResult>> = {
 	load,
 };
 
-export function openModel({ folder, dtype, eager }: Pick<OurJob, "folder" | "dtype" | "eager">, trainable = false): Promise<Qwen2_5VLModel> {
+export function openModel(
+	{ folder, dtype, eager }: Pick<OurJob, "folder" | "dtype" | "eager">,
+	trainable = false,
+): Promise<Qwen2_5VLModel> {
 	const computed = dtype === "autocast" ? "bfloat16" : dtype;
 	// The command line names the dtype; loadModel says so if it is none of its own.
 	return loadModel(folder, { backend: "native-cpu", dtype: computed as LoadModelOptions["dtype"], eager, trainable });

@@ -69,15 +69,16 @@ it("refuses changed options with the difference, exit 2, until told to begin a n
 	expect(await filesOf("back")).toEqual(before);
 });
 
+// Seed 5: with seed 3 one draw of 1152 lies 10⁻⁸ beside the border of two tokens, and the other batch of the second machine turns it (docs/guide/sampling.md).
 it("inspect says what is in it; merge joins what two machines drew, and sample makes its files from that", async () => {
-	await succeed(into("one", "--limit", "2", "--seed", "3"));
-	await succeed(into("two", "--samples_per_record", "6", "--seed", "3"));
+	await succeed(into("one", "--limit", "2", "--seed", "5"));
+	await succeed(into("two", "--samples_per_record", "6", "--seed", "5"));
 	const merged = await succeed(["merge", at("both", "..", "both.jsonl"), at("one", "journal.jsonl"), at("two", "journal.jsonl")]);
 	expect(merged.stdout).toMatch(/both\.jsonl: 72 judgements; repeated lines: 24, damaged lines left out: 0/);
 	const inspected = await succeed(["inspect", at("both.jsonl")]);
 	expect(inspected.stdout).toMatch(/72 judgements, \d+ tokens, \d+ bytes\nfirst: 20.*, last: 20/);
 	expect(inspected.stdout).toMatch(/total: 72\n/);
-	expect(inspected.stdout).toContain("sampling.seed: 3");
+	expect(inspected.stdout).toContain("sampling.seed: 5");
 	expect(inspected.stdout).toMatch(/model\.files: sha256:[0-9a-f]{64}/);
 	const json = JSON.parse((await succeed(["inspect", at("both.jsonl"), "--json"])).stdout) as {
 		rollouts: number;

@@ -9,6 +9,7 @@
 import { type Tensor1D, tensor1d } from "../backend/tf.js";
 import type { PreparedInputs, TrainableModel } from "../model/generative-model.js";
 import { type RowSelection, rowSelection } from "../nn/select-rows.js";
+import { sizeStep } from "../nn/size-step.js";
 import { collateExamples, type TrainingExample } from "./collate.js";
 
 /** The tensors are the caller's to dispose. */
@@ -22,18 +23,13 @@ export type LabelledBatch = {
 	weights: Tensor1D;
 };
 
-/** The largest power of two up to `n / parts`, at least 1. */
-export function granule(n: number, parts: number): number {
-	return 2 ** Math.max(0, Math.floor(Math.log2(n / parts)));
-}
-
 /** @param labelTokens labelled tokens of the whole step: losses of its micro-batches add up to the mean over them */
 export function labelledBatch(model: TrainableModel, examples: readonly TrainingExample[], labelTokens: number): LabelledBatch {
 	const longest = Math.max(...examples.map(({ encoded }) => encoded.inputIds.length));
-	const { inputs, positions, targets } = collateExamples(examples, model.processor, granule(longest, 16));
+	const { inputs, positions, targets } = collateExamples(examples, model.processor, sizeStep(longest, 16));
 	const [batch, length] = inputs.inputIds.shape;
 	const n = positions.length;
-	const step = granule(n, 4);
+	const step = sizeStep(n, 4);
 	const size = Math.min(Math.ceil(n / step) * step, batch * length);
 	const padded = new Int32Array(size);
 	padded.set(targets);

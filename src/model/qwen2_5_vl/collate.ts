@@ -29,27 +29,27 @@ export function collate(
 		inputIds: { data: inputIds, shape: [rows, columns] },
 		attentionMask: { data: attentionMask, shape: [rows, columns] },
 	};
-	return { ...inputs, ...joinImages(encoded.flatMap((conversation) => conversation.images)) };
+	const images = encoded.flatMap((conversation) => conversation.images);
+	if (images.length === 0) return inputs;
+	return { ...inputs, pixelValues: joinPatches(images), imageGridThw: imageGrids(images) };
 }
 
-/** The images' patches in one matrix, and their grids; nothing of no images. */
-export function joinImages(images: EncodedConversation["images"]): Pick<ModelInputs, "pixelValues" | "imageGridThw"> {
-	if (images.length === 0) return {};
-	const grids = Int32Array.from(images.flatMap(({ gridThw }) => gridThw));
-	return {
-		pixelValues: concatenate(images.map(({ pixelValues }) => pixelValues)),
-		imageGridThw: { data: grids, shape: [images.length, 3] },
-	};
+type Images = EncodedConversation["images"];
+
+/** [N, 3] frames, rows and columns of patches. */
+export function imageGrids(images: Images): Matrix<Int32Array> {
+	return { data: Int32Array.from(images.flatMap(({ gridThw }) => gridThw)), shape: [images.length, 3] };
 }
 
-function concatenate(matrices: Matrix<Float32Array>[]): Matrix<Float32Array> {
-	const features = matrices[0].shape[1];
-	const rows = matrices.reduce((sum, { shape }) => sum + shape[0], 0);
+/** [P, C·t·p·p] the patches of all images, one after another. */
+export function joinPatches(images: Images): Matrix<Float32Array> {
+	const features = images[0].pixelValues.shape[1];
+	const rows = images.reduce((sum, { pixelValues }) => sum + pixelValues.shape[0], 0);
 	const data = new Float32Array(rows * features);
 	let at = 0;
-	for (const matrix of matrices) {
-		data.set(matrix.data, at);
-		at += matrix.data.length;
+	for (const { pixelValues } of images) {
+		data.set(pixelValues.data, at);
+		at += pixelValues.data.length;
 	}
 	return { data, shape: [rows, features] };
 }

@@ -12,6 +12,7 @@
 import { dispose, gather, type Tensor1D, type Tensor2D, type Tensor4D, tensor1d, tensor4d, tidy } from "../../backend/tf.js";
 import { MASKED } from "../../nn/attention.js";
 import { KvCache } from "../../nn/kv-cache.js";
+import { sizeStep } from "../../nn/size-step.js";
 import type { Passes } from "./passes.js";
 import type { ReadPrompts } from "./prompt-reader.js";
 import type { Qwen2_5VLModel } from "./qwen2_5_vl.js";
@@ -175,8 +176,8 @@ function slotsFor(rows: number, batchSize: number): number {
 
 /** Columns of a cache: a multiple of 64, from 512 on of a quarter of the power of two below. */
 function columnsFor(columns: number): number {
-	const granule = Math.max(64, 2 ** Math.floor(Math.log2(columns)) / 4);
-	return Math.ceil(columns / granule) * granule;
+	const step = sizeStep(columns, 4, 64);
+	return Math.ceil(columns / step) * step;
 }
 
 /** [first, end) indices of stretches of `places` that count up by one. */

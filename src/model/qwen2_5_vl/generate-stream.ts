@@ -46,6 +46,11 @@ interface Row extends BatchRow, SampledRow {
 	finishReason?: FinishReason;
 }
 
+/** A request with its number. */
+interface TakenRequest extends GenerationRequest {
+	request: number;
+}
+
 /** Prompts that were read, with rows that have no slot yet. */
 interface Queue {
 	read: ReadPrompts;
@@ -123,8 +128,8 @@ class StreamRun {
 	}
 
 	/** Requests that have arrived and are read together: enough for `free` rows, at most one of them split. */
-	private nextGroup(free: number): { request: number; encoded: GenerationRequest["encoded"]; seeds: readonly number[] }[] {
-		const group: ReturnType<typeof this.nextGroup> = [];
+	private nextGroup(free: number): TakenRequest[] {
+		const group: TakenRequest[] = [];
 		let [rows, tokens, longest] = [0, 0, 0];
 		for (let next = this.arrivals.peek(); next && rows < free; next = this.arrivals.peek()) {
 			const length = next.encoded.inputIds.length;
@@ -136,7 +141,7 @@ class StreamRun {
 		return group;
 	}
 
-	private async read(group: ReturnType<typeof this.nextGroup>): Promise<Queue> {
+	private async read(group: readonly TakenRequest[]): Promise<Queue> {
 		const read = await this.reader.read(
 			group.map(({ encoded }) => encoded),
 			this.options.signal,

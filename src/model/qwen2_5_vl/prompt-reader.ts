@@ -7,10 +7,11 @@
 import { webcrypto } from "node:crypto";
 import { LRUCache } from "lru-cache";
 import { concat, dispose, split, type Tensor2D } from "../../backend/tf.js";
-import type { EncodedConversation, Matrix, ModelInputs } from "../generative-model.js";
-import { joinImages } from "./collate.js";
+import { sizeStep } from "../../nn/size-step.js";
+import type { EncodedConversation, ModelInputs } from "../generative-model.js";
+import { imageGrids, joinPatches } from "./collate.js";
 import type { Passes, Prefilled } from "./passes.js";
-import { gridsOf, type PreparedTokens } from "./prepare.js";
+import type { PreparedTokens } from "./prepare.js";
 import type { Qwen2_5VLModel } from "./qwen2_5_vl.js";
 
 /** Most bytes of image features to keep. */
@@ -48,17 +49,20 @@ export class PromptReader {
 	 */
 	async read(prompts: readonly EncodedConversation[], signal?: AbortSignal): Promise<ReadPrompts> {
 		const { model, passes } = this;
-		const padToMultipleOf = lengthStep(Math.max(...prompts.map(({ inputIds }) => inputIds.length)));
-		const inputs: ModelInputs = model.processor.collate([...prompts], { paddingSide: "left", padToMultipleOf });
-		const positions = model.positions(inputs);
+		const lengths = prompts.map(({ inputIds }) => inputIds.length);
+		const padToMultipleOf = sizeStep(Math.max(...lengths), 16, 16);
 		const images = prompts.flatMap((prompt) => prompt.images);
+		// The patches stay where they are: the tower gets those of images that are not known yet.
+		const texts = prompts.map((prompt) => ({ ...prompt, images: [] }));
+		const tokensOnly = model.processor.collate(texts, { paddingSide: "left", padToMultipleOf });
+		const inputs: ModelInputs = { ...tokensOnly, ...(images.length > 0 && { imageGridThw: imageGrids(images) }) };
+		const positions = model.positions(inputs);
 		const features = images.length > 0 ? await this.featuresOf(images) : undefined;
 		let tokens: PreparedTokens | undefined;
 		try {
 			signal?.throwIfAborted();
 			tokens = model.prepareTokens(inputs, positions);
 			const prefilled = await passes.prefill(tokens, features);
-			const lengths = prompts.map(({ inputIds }) => inputIds.length);
 			const nextPositions = lengths.map((length, b) => length + positions.ropeDeltas[b]);
 			return { ...prefilled, columns: inputs.inputIds.shape[1], lengths, nextPositions };
 		} finally {
@@ -88,8 +92,9 @@ export class PromptReader {
 
 	/** Runs the tower over new images of one size and keeps their features. */
 	private async look(images: readonly [string, Image][]): Promise<[string, Tensor2D][]> {
-		const { pixelValues, imageGridThw } = joinImages(images.map(([, image]) => image));
-		const inputs = this.model.visual.prepare(pixelValues as Matrix<Float32Array>, gridsOf(imageGridThw));
+		const own = images.map(([, image]) => image);
+		const grids = own.map(({ gridThw }) => gridThw);
+		const inputs = this.model.visual.prepare(joinPatches(own), grids);
 		const features = await this.passes.vision(inputs).finally(() => dispose(inputs));
 		const parts: Tensor2D[] = images.length === 1 ? [features.clone()] : split(features, images.length, 0);
 		features.dispose();
@@ -124,9 +129,4 @@ function sameSize(images: readonly [string, Image][]): [string, Image][][] {
 		}
 		return groups;
 	});
-}
-
-/** Prompts are padded to a multiple of this, few lengths for few graphs: at most a sixteenth is added from 256 tokens on. */
-function lengthStep(length: number): number {
-	return Math.max(16, 2 ** Math.floor(Math.log2(length)) / 16);
 }

@@ -42,9 +42,10 @@ function elements(name: string, shape: Shape, required: boolean): SchemaElement[
 	throw new TypeError(`parquet field ${name}: expected text, a number, an object or an array, got ${JSON.stringify(shape)}`);
 }
 
-/** A row as the writer wants it: whole numbers of 64 bits as bigint. */
-export function parquetRow(row: unknown, shape: z.ZodObject): Record<string, unknown> {
-	return convert(row, z.toJSONSchema(shape) as Shape) as Record<string, unknown>;
+/** Makes rows what the writer wants: whole numbers of 64 bits as bigint. */
+export function parquetRows(schema: z.ZodObject): (row: unknown) => Record<string, unknown> {
+	const shape = z.toJSONSchema(schema) as Shape;
+	return (row) => convert(row, shape) as Record<string, unknown>;
 }
 
 function convert(value: unknown, shape: Shape): unknown {

@@ -7,7 +7,7 @@ import type { FileHandle } from "node:fs/promises";
 import type { ByteWriter } from "hyparquet-writer";
 import type { z } from "zod";
 import { writeWhole } from "../checkpoint/write-whole.js";
-import { parquetRow, parquetSchema } from "./parquet-schema.js";
+import { parquetRows, parquetSchema } from "./parquet-schema.js";
 
 /** Some thousand characters a row make this a few megabytes. */
 const ROW_GROUP = 1000;
@@ -34,6 +34,7 @@ export async function writeParquetRows<T, R>(
 ): Promise<R> {
 	const { ByteWriter, ParquetWriter } = await import("hyparquet-writer");
 	const names = Object.keys(schema.shape);
+	const toRow = parquetRows(schema);
 	const results: R[] = [];
 	await writeWhole(file, async (handle) => {
 		const parquet = new ParquetWriter({ writer: flushTo(handle, new ByteWriter(1 << 20)), schema: parquetSchema(schema) });
@@ -45,7 +46,7 @@ export async function writeParquetRows<T, R>(
 		};
 		results.push(
 			await body(async (row) => {
-				rows.push(parquetRow(row, schema));
+				rows.push(toRow(row));
 				if (rows.length === ROW_GROUP) await writeGroup();
 			}),
 		);

@@ -18,6 +18,9 @@ import type { Rollout } from "./rollout.js";
 import { type LedgerOptions, RolloutLedger } from "./rollout-ledger.js";
 import { progressCounter, type SamplingProgress } from "./sampling-progress.js";
 
+/** Of the options that texts depend on: what is drawn with and what a journal is of must be the same. */
+const DEFAULTS = { maxNewTokens: 2048, temperature: 1, seed: 0 };
+
 export interface GenerateCotOptions {
 	/** Rows generated together. Default 32. */
 	batchSize?: number;
@@ -65,14 +68,14 @@ export function generateCoT(
 ): AsyncGenerator<Rollout> {
 	const {
 		batchSize = 32,
-		maxNewTokens = 2048,
+		maxNewTokens = DEFAULTS.maxNewTokens,
 		samplesPerRecord = 1,
-		temperature = 1,
+		temperature = DEFAULTS.temperature,
 		topP,
 		topK,
 		minP,
 		repetitionPenalty,
-		seed = 0,
+		seed = DEFAULTS.seed,
 		useCot = true,
 		promptTemplate = useCot ? DEFAULT_COT_PROMPT : DEFAULT_NO_COT_PROMPT,
 		signal,
@@ -102,7 +105,9 @@ export function cotConfiguration(
 ): JournalConfiguration {
 	const { batchSize, samplesPerRecord, signal, drain, onProgress, journal, ...sampling } = options;
 	const given: Record<keyof Omit<GenerateCotOptions, Indifferent>, number | undefined> = {
-		...{ maxNewTokens: sampling.maxNewTokens ?? 2048, temperature: sampling.temperature ?? 1, seed: sampling.seed ?? 0 },
+		maxNewTokens: sampling.maxNewTokens ?? DEFAULTS.maxNewTokens,
+		temperature: sampling.temperature ?? DEFAULTS.temperature,
+		seed: sampling.seed ?? DEFAULTS.seed,
 		...{ topP: sampling.topP, topK: sampling.topK, minP: sampling.minP, repetitionPenalty: sampling.repetitionPenalty },
 	};
 	const set = Object.entries(given).filter((pair): pair is [string, number] => pair[1] !== undefined);

@@ -54,7 +54,7 @@ const TABLE: Record<string, Row> = {
 		packages: ["node:fs", "zod", "pure-rand", "@bufbuild/protobuf", "crc-32"],
 	},
 	"compile.ts": { imports: ["backend"] },
-	"testing.ts": { imports: [SEAM], packages: ["node:fs"] },
+	"testing.ts": { imports: [SEAM, "model/answer-form.ts", "model/repetition-detector.ts"], packages: ["node:fs"] },
 	"index.ts": { imports: ["backend", "checkpoint", "files", "dataset", "model", SEAM, "sampler", "reward", "trainer"] },
 	cli: {
 		imports: ["index.ts", "../package.json"],

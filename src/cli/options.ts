@@ -253,6 +253,12 @@ const SERVERS_OWN = {
 	error:
 		"expected no --backend, --dtype, --bf16, --eager, --min_pixels or --max_pixels with a remote judge: the server decides (vLLM: --dtype, --mm-processor-kwargs)",
 };
+const guidesItself = (o: { model_path: string; constrain_answers: boolean; thinking_budget?: number }) =>
+	!isRemote(o.model_path) || (!o.constrain_answers && o.thinking_budget === undefined);
+const GUIDES_ITSELF = {
+	path: ["model_path"],
+	error: "expected no --constrain_answers or --thinking_budget with a remote judge: a chat endpoint can't be made to say a token",
+};
 const BOTH_ORDERS_SHOWN = { path: ["both_orders_rule"], error: "expected --orders both with it: a pair must be shown both ways" };
 
 const passRatesInOrder = ({ min_pass_rate = 0, max_pass_rate = 1 }: { min_pass_rate?: number; max_pass_rate?: number }) =>
@@ -280,6 +286,7 @@ export const sampleOptions = z
 	})
 	.refine(oneDtype, ONE_DTYPE)
 	.refine(isOurs, SERVERS_OWN)
+	.refine(guidesItself, GUIDES_ITSELF)
 	.refine(notBothQuestions, NOT_BOTH_QUESTIONS)
 	.refine(budgetFits, BUDGET_FITS)
 	.refine(budgetForReasoning, BUDGET_FOR_REASONING)
@@ -338,6 +345,7 @@ export const evaluateOptions = z
 	})
 	.refine(oneDtype, ONE_DTYPE)
 	.refine(isOurs, SERVERS_OWN)
+	.refine(guidesItself, GUIDES_ITSELF)
 	.refine(notBothQuestions, NOT_BOTH_QUESTIONS)
 	.refine(budgetFits, BUDGET_FITS)
 	.refine(budgetForReasoning, BUDGET_FOR_REASONING)

@@ -15,6 +15,10 @@ export interface SampledRow {
 	/** Generated so far. */
 	tokens: number[];
 	random: RowRandom;
+	/** The ids of both, for the repetition penalty: made when it is first needed and added to, since a row would else be gone through at every token. */
+	seen?: Set<number>;
+	/** Generated tokens that are in `seen`. */
+	seenTokens?: number;
 	/** Says which tokens may come; absent where any may. */
 	guide?: Pick<RowGuide, "allowed">;
 }
@@ -106,9 +110,15 @@ function ruleOut(logits: Float32Array, allowed: Allowed): void {
 }
 
 /** @param logits [V] is changed */
-function pickFromRow(logits: Float32Array, { prompt, tokens, random }: SampledRow, options: GenerateOptions): number {
+function pickFromRow(logits: Float32Array, row: SampledRow, options: GenerateOptions): number {
 	const { temperature = 0, repetitionPenalty = 1 } = options;
-	const previous = repetitionPenalty === 1 ? [] : [...prompt, ...tokens];
-	processLogits(logits, previous, temperature === 0 ? { repetitionPenalty } : options);
-	return temperature === 0 ? argmax(logits) : drawToken(logits, random);
+	processLogits(logits, repetitionPenalty === 1 ? [] : seenBy(row), temperature === 0 ? { repetitionPenalty } : options);
+	return temperature === 0 ? argmax(logits) : drawToken(logits, row.random);
+}
+
+function seenBy(row: SampledRow): Set<number> {
+	row.seen ??= new Set(row.prompt);
+	for (let i = row.seenTokens ?? 0; i < row.tokens.length; i++) row.seen.add(row.tokens[i]);
+	row.seenTokens = row.tokens.length;
+	return row.seen;
 }

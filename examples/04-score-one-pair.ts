@@ -28,5 +28,6 @@ for (const { order, completion, image1 } of orders) {
 	console.log(`shown ${order.map((i) => [first, second][i]).join(", ")}: P(Image 1) = ${image1.toFixed(3)}`);
 	if (completion !== undefined) console.log(`${completion}\n`);
 }
-const better = probabilities[0] > probabilities[1] ? first : second;
-console.log(`${first}: ${probabilities[0].toFixed(3)}, ${second}: ${probabilities[1].toFixed(3)}; better: ${better}`);
+const lead = probabilities[0] - probabilities[1];
+const better = Math.abs(lead) < 0.1 ? "no clear winner" : `better: ${lead > 0 ? first : second}`;
+console.log(`${first}: ${probabilities[0].toFixed(3)}, ${second}: ${probabilities[1].toFixed(3)}; ${better}`);

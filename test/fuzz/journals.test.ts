@@ -13,7 +13,7 @@ import { record } from "../sampler/records.js";
 import { RUNS, spoil, spoilings, TIMEOUT, timed } from "./fuzz.js";
 
 const CONFIGURATION = { model: { name: "m" }, processor: {}, promptTemplate: "{prompt}", sampling: { seed: 0 } };
-const COUNT = 5;
+const COUNT = 3;
 const keyOf = (i: number) => rolloutKey("c", record(i), ["a", "b"], 0);
 const rollout = (i: number): StoredRollout => {
 	return { record: record(i), sampleIndex: 0, seed: i, completion: `said ${i} "…\n\u2028`, numTokens: 7, finishReason: "stop" };
@@ -101,7 +101,7 @@ it(
 				}
 				expect(count + said.length + journal.duplicates).toBe(lines.length);
 			}),
-			{ numRuns: Math.ceil(RUNS / 10) },
+			{ numRuns: Math.ceil(RUNS / 20) },
 		);
 	},
 	TIMEOUT,

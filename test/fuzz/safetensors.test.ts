@@ -125,9 +125,9 @@ it(
 				for (const name of checkpoint.names()) expect((await checkpoint.read(name)).length).toBe(checkpoint.entry(name).length);
 				await checkpoint.close();
 			}),
-			{ numRuns: RUNS },
+			{ numRuns: RUNS / 5 },
 		);
-		expect(Math.min(seen.read, seen.refused)).toBeGreaterThan(RUNS / 50);
+		expect(Math.min(seen.read, seen.refused)).toBeGreaterThan(RUNS / 250);
 	},
 	TIMEOUT,
 );

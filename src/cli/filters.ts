@@ -59,5 +59,5 @@ async function withoutEvaluationSet(
 	session: Session,
 ): Promise<RolloutFilter> {
 	session.note(`decontaminate: reading ${sources.join(", ")}`);
-	return decontaminate(loadDataset(sources, { imageRoot, order: "stored" }));
+	return decontaminate(loadDataset(sources, { imageRoot, order: "stored", duplicates: "keep" }));
 }

@@ -10,6 +10,8 @@ export interface SurveyedRecords {
 	records: AsyncIterable<PreferenceRecord>;
 	/** Records, each shown order counted. */
 	count: number;
+	/** Rows that were read, those left out as bad included. */
+	rows: number;
 }
 
 const BAD_ROWS_SHOWN = 5;
@@ -36,7 +38,7 @@ export async function surveyRecords(options: DataOptions, { note, signal }: Sess
 	if (badRows > 0) note(`${bad} left out`);
 	if (count === 0) throw new Error(`${data_path.join(", ")}: expected at least one record, got none`);
 	// The survey has reported them.
-	return { records: open(() => undefined), count };
+	return { records: open(() => undefined), count, rows: badRows + count / (orders === "both" ? 2 : 1) };
 }
 
 /** Held-out pairs, both ways round; undefined where none are given. */

@@ -5,6 +5,7 @@
 import type { FilteredRecord } from "../reward/filter-rollouts.js";
 import { collectStats, type JudgementStats } from "../reward/judgement-stats.js";
 import type { JudgedRollout } from "../reward/outcome.js";
+import { collectScores, type ScoreReport } from "../reward/score-report.js";
 import { collectBreakdown, type StatsBreakdown } from "../reward/stats-breakdown.js";
 import { type GalleryItem, sampleGallery } from "./gallery-sample.js";
 
@@ -30,6 +31,8 @@ export interface ReportData {
 	lengths: ReadonlyMap<number, { total: number; kept: number }>;
 	/** Per record's "right/of": how many records, and of how many of them something was kept. */
 	passRates: ReadonlyMap<string, { total: number; kept: number }>;
+	/** Of the verdicts' probabilities; absent where no rollout was scored. */
+	scores?: ScoreReport;
 	gallery: { items: GalleryItem[]; size: number; seed: number };
 }
 
@@ -44,7 +47,7 @@ export function collectReport({ gallery = 200, seed = 0, filters = [] }: Collect
 	if (!(Number.isSafeInteger(gallery) && gallery >= 0)) {
 		throw new RangeError(`report: gallery: expected a whole number, 0 or more, got ${gallery}`);
 	}
-	const [stats, breakdown, sample] = [collectStats(), collectBreakdown(), sampleGallery(gallery, seed)];
+	const [stats, breakdown, scores, sample] = [collectStats(), collectBreakdown(), collectScores(), sampleGallery(gallery, seed)];
 	const rejected: Record<string, number> = Object.fromEntries(filters.map((name) => [name, 0]));
 	const [lengths, passRates] = [new Map<number, { total: number; kept: number }>(), new Map<string, { total: number; kept: number }>()];
 	let [total, kept, records, recordsKept] = [0, 0, 0, 0];
@@ -58,6 +61,7 @@ export function collectReport({ gallery = 200, seed = 0, filters = [] }: Collect
 				if (isKept) kept++;
 				else rejected[fate] = (rejected[fate] ?? 0) + 1;
 				stats.add(rollout);
+				scores.add(rollout);
 				breakdown.add(isKept ? rollout : { ...rollout, rejectedBy: fate }, passRate);
 				if (rollout.finishReason !== "error") count(lengths, rollout.numTokens, isKept);
 				sample.add({ rollout, fate, passRate });
@@ -68,7 +72,12 @@ export function collectReport({ gallery = 200, seed = 0, filters = [] }: Collect
 		},
 		data: () => ({
 			...{ total, kept, rejected: { ...rejected }, records, recordsKept, lengths, passRates },
-			...{ judgements: stats.stats(), breakdown: breakdown.breakdown(), gallery: { items: sample.items(), size: gallery, seed } },
+			...{
+				judgements: stats.stats(),
+				breakdown: breakdown.breakdown(),
+				scores: scores.report(),
+				gallery: { items: sample.items(Object.keys(rejected)), size: gallery, seed },
+			},
 		}),
 	};
 }

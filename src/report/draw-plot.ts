@@ -3,8 +3,8 @@
  * a plot follows the light and the dark theme. What ECharts adds for its own events (ids, hover styles) is taken out: the same numbers give the same bytes.
  */
 import type { EChartsOption } from "echarts";
-import { BarChart, CustomChart, LineChart } from "echarts/charts";
-import { GridComponent, LegendComponent, MarkLineComponent } from "echarts/components";
+import { BarChart, CustomChart } from "echarts/charts";
+import { GridComponent, LegendComponent } from "echarts/components";
 import { init, use } from "echarts/core";
 import { SVGRenderer } from "echarts/renderers";
 import { type Html, html, trusted } from "./html.js";
@@ -18,7 +18,7 @@ const DEFAULTS: EChartsOption = { animation: false, textStyle: { fontFamily: "in
 
 /** @param description says in words what is to be seen, for those who don't see it. */
 export function drawPlot(option: EChartsOption, height: number, description: string): Html {
-	use([BarChart, CustomChart, LineChart, GridComponent, LegendComponent, MarkLineComponent, SVGRenderer]);
+	use([BarChart, CustomChart, GridComponent, LegendComponent, SVGRenderer]);
 	const chart = init(null, null, { renderer: "svg", ssr: true, width: PLOT_WIDTH, height });
 	chart.setOption({ ...DEFAULTS, ...option });
 	const svg = chart.renderToSVGString();

@@ -20,25 +20,26 @@ interface Ranked extends GalleryItem {
 
 export interface GallerySampler {
 	add(item: GalleryItem): void;
-	/** In the order of the fates' first appearance, `kept` first, and of the ranks. */
-	items(): GalleryItem[];
+	/** @param order of the fates; `kept` is first, whatever it says. Within a fate by rank. */
+	items(order: readonly string[]): GalleryItem[];
 }
 
 /** Bounds memory, whatever filters are called; further fates share one place. */
 const MOST_FATES = 40;
+const OTHERS = "(others)";
 
 /** @param size at most so many in all; memory holds at most so many of each fate. */
 export function sampleGallery(size: number, seed: number): GallerySampler {
 	const byFate = new Map<string, Ranked[]>();
 	return {
 		add(item) {
-			const fate = byFate.has(item.fate) || byFate.size < MOST_FATES ? item.fate : "(others)";
+			const fate = byFate.has(item.fate) || byFate.size < MOST_FATES ? item.fate : OTHERS;
 			const ranked = byFate.get(fate) ?? [];
 			byFate.set(fate, ranked);
 			insert(ranked, { ...item, rank: rankOf(item.rollout, seed) }, size);
 		},
-		items() {
-			const fates = [...byFate.keys()].sort((a, b) => Number(b === "kept") - Number(a === "kept"));
+		items(order) {
+			const fates = ["kept", ...order, OTHERS].filter((fate) => byFate.has(fate));
 			const shares = evenShares(
 				fates.map((fate) => byFate.get(fate)?.length ?? 0),
 				size,

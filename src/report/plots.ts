@@ -1,4 +1,5 @@
 /** The report's plots. Each gives its drawing, with a sentence for those who don't see it. */
+import type { CalibrationBin } from "../reward/calibration.js";
 import type { Proportion } from "../reward/wilson-interval.js";
 import type { ReportData } from "./collect-report.js";
 import { drawPlot, type EChartsOption, nameAxis, numberAxis, PLOT_WIDTH, STILL } from "./draw-plot.js";
@@ -10,7 +11,7 @@ export interface FunnelStep {
 	count: number;
 }
 
-const LABEL_WIDTH = 150;
+const LABEL_WIDTH = 168;
 const ROW = 30;
 
 /** @param steps of one unit, each a part of the one before. */
@@ -60,7 +61,7 @@ export function intervalPlot(shares: readonly Share[], description: string): Htm
 	const known = shares.filter(({ share }) => share.of > 0);
 	return drawPlot(
 		{
-			grid: { left: LABEL_WIDTH + 12, right: 62, top: 8, bottom: 26 },
+			grid: { left: LABEL_WIDTH + 12, right: 84, top: 8, bottom: 26 },
 			xAxis: {
 				...{ type: "value", min: 0, max: 1, interval: 0.25, ...numberAxis },
 				axisLabel: { ...numberAxis.axisLabel, formatter: (value: number) => `${100 * value} %` },
@@ -108,6 +109,55 @@ export interface Bin {
 	kept: number;
 }
 
+/** How often what was given a probability happened, by that probability; trustworthy probabilities lie on the diagonal. */
+export function reliabilityPlot(bins: readonly CalibrationBin[]): Html {
+	const filled = bins.filter(({ happened }) => happened.of > 0);
+	const axis = { type: "value" as const, min: 0, max: 1, interval: 0.25, ...numberAxis, nameLocation: "middle" as const };
+	return drawPlot(
+		{
+			grid: { left: 62, right: 16, top: 12, bottom: 48 },
+			xAxis: { ...axis, name: "probability", nameGap: 30 },
+			yAxis: { ...axis, name: "happened", nameGap: 42 },
+			series: [
+				{
+					// The diagonal, and the line through the points: a line series would bring a clip path with an id of its own.
+					...{ type: "custom", silent: true },
+					data: [[0, 0]],
+					renderItem: (_, api) => {
+						const [[x1, y1], [x2, y2]] = [api.coord([0, 0]), api.coord([1, 1])];
+						const points = filled.map(({ meanProbability, happened }) => api.coord([meanProbability, happened.value]));
+						return {
+							type: "group",
+							children: [
+								{ type: "line", shape: { x1, y1, x2, y2 }, style: { stroke: "var(--muted)", lineDash: [4, 4] } },
+								{ type: "polyline", shape: { points }, style: { stroke: "var(--kept)", lineWidth: 1.5, fill: "none" } },
+							],
+						};
+					},
+				},
+				{
+					...{ type: "custom", silent: true },
+					data: filled.map(({ meanProbability, happened }) => [meanProbability, happened.value]),
+					renderItem: ({ dataIndex }, api) => {
+						const { meanProbability, happened } = filled[dataIndex];
+						const [[x, y], [, low], [, high]] = [happened.value, ...happened.interval].map((value) => api.coord([meanProbability, value]));
+						const line = { stroke: "var(--kept)", lineWidth: 2, lineCap: "round" as const };
+						return {
+							type: "group",
+							children: [
+								{ type: "line", shape: { x1: x, y1: low, x2: x, y2: high }, style: line },
+								{ type: "circle", shape: { cx: x, cy: y, r: 4.5 }, style: { fill: "var(--kept)", stroke: "var(--card)", lineWidth: 1.5 } },
+							],
+						};
+					},
+				},
+			],
+		},
+		320,
+		`Reliability: ${filled.map(({ meanProbability, happened }) => `at ${meanProbability.toFixed(2)} happened ${percent(happened.value)}`).join(", ")}.`,
+	);
+}
+
 /** Bars of all, and in front of them the kept. */
 export function histogramPlot(bins: readonly Bin[], { axis, unit }: { axis: string; unit: string }): Html {
 	return drawPlot(
@@ -148,7 +198,13 @@ export function shiftPlot(shifts: readonly { name: string; shift: number }[]): H
 			series: [
 				{
 					...{ type: "bar", ...STILL, barWidth: 14, itemStyle: { color: "var(--kept)", borderRadius: [0, 3, 3, 0] } },
-					label: { show: true, position: "right", color: "var(--ink)", fontSize: 12.5, formatter: ({ value }: { value?: unknown }) => Number(value).toFixed(3) },
+					label: {
+						show: true,
+						position: "right",
+						color: "var(--ink)",
+						fontSize: 12.5,
+						formatter: ({ value }: { value?: unknown }) => Number(value).toFixed(3),
+					},
 					data: shifts.map(({ shift }) => shift),
 				},
 			],

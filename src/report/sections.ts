@@ -1,4 +1,6 @@
 /** The page's sections above the gallery: numbers in front, plots, and the table behind each plot. */
+
+import type { Calibration } from "../reward/calibration.js";
 import type { StatsBreakdown } from "../reward/stats-breakdown.js";
 import { type Proportion, proportion } from "../reward/wilson-interval.js";
 import type { ReportData } from "./collect-report.js";
@@ -12,6 +14,7 @@ import {
 	intervalPlot,
 	lengthBins,
 	passRateBins,
+	reliabilityPlot,
 	type Share,
 	shiftPlot,
 } from "./plots.js";
@@ -46,7 +49,7 @@ export function yieldSection(data: ReportData, { dataRows, exported = {} }: Repo
 	const out = files.length === 0 ? undefined : ` Exported: ${files.map(([file, rows]) => `${number(rows)} rows in ${file}`).join(", ")}.`;
 	return html`<div class="grid">
 ${figure(
-	"Yield",
+	"What each filter leaves",
 	`${source.join(" → ")} → ${number(data.kept)} kept.${out ?? ""}`,
 	funnelPlot(steps),
 	tableHtml(
@@ -88,24 +91,24 @@ export function judgeSection(
 ): Html {
 	const shares: Share[] = [
 		{ name: "accuracy", share: accuracy },
-		{ name: "  preferred first", share: preferredShown.first.accuracy },
-		{ name: "  preferred second", share: preferredShown.second.accuracy },
+		{ name: "preferred shown first", share: preferredShown.first.accuracy },
+		{ name: "preferred shown second", share: preferredShown.second.accuracy },
 		{ name: "says “Image 1”", share: saysImage1, colour: "var(--muted)" },
 	];
 	const held = Object.entries(evaluations).flatMap(([when, evaluation], i): Share[] => {
 		const colour = i === 0 ? "var(--kept)" : "var(--after)";
 		const said = evaluation.perOrder.preferredFirst.accuracy.of + evaluation.perOrder.preferredSecond.accuracy.of;
 		return [
-			{ name: `accuracy ${when}`, share: { count: 0, of: evaluation.n, value: evaluation.accuracy, interval: evaluation.ci }, colour },
-			{ name: "  preferred first", share: evaluation.perOrder.preferredFirst.accuracy, colour },
-			{ name: "  preferred second", share: evaluation.perOrder.preferredSecond.accuracy, colour },
-			{ name: "says “Image 1”", share: proportion(Math.round(evaluation.saysImage1 * said), said), colour: "var(--muted)" },
+			{ name: `${when}: accuracy`, share: { count: 0, of: evaluation.n, value: evaluation.accuracy, interval: evaluation.ci }, colour },
+			{ name: `${when}: preferred first`, share: evaluation.perOrder.preferredFirst.accuracy, colour },
+			{ name: `${when}: preferred second`, share: evaluation.perOrder.preferredSecond.accuracy, colour },
+			{ name: `${when}: says “Image 1”`, share: proportion(Math.round(evaluation.saysImage1 * said), said), colour: "var(--muted)" },
 		];
 	});
 	const rows = (of: Share[]) =>
 		tableHtml(
 			["", "share", "95 % interval"],
-			of.map(({ name, share: part }) => [name.trim(), share(part), interval(part)]),
+			of.map(({ name, share: part }) => [name, share(part), interval(part)]),
 		);
 	return html`<div class="grid">
 ${figure("Accuracy and position bias while sampling", "Of judgements that name a winner, with Wilson’s 95 % intervals. Without bias both positions are equally right, and “Image 1” is said as often as it is right.", intervalPlot(shares, "Accuracy and position bias"), rows(shares))}
@@ -121,6 +124,29 @@ ${figure("Length", "Judgements by generated tokens.", histogramPlot(tokens, { ax
 </div>`;
 }
 
+/** Nothing where no judgement was scored. */
+export function scoreSection({ scores }: ReportData): Html | undefined {
+	if (!scores) return undefined;
+	return html`<div class="grid">
+${reliability("Each judgement, as shown", "The event: “Image 1” is the preferred one.", scores.rollouts)}
+${scores.pairs.n > 0 && reliability("Each pair, both orders averaged", "A leaning to one position cancels out.", scores.pairs)}
+</div>`;
+}
+
+function reliability(title: string, text: string, { bins, n, ece, brier, auc }: Calibration): Html {
+	const [error, score, area] = [ece, brier, auc].map((value) => (Number.isNaN(value) ? "–" : value.toFixed(3)));
+	const rows = bins
+		.filter(({ happened }) => happened.of > 0)
+		.map(({ from, to, meanProbability, happened }) => [
+			`${from.toFixed(2)}–${to.toFixed(2)}`,
+			number(happened.of),
+			meanProbability.toFixed(3),
+			html`${share(happened)} <small>${interval(happened)}</small>`,
+		]);
+	const facts = `${text} ${number(n)} scored; calibration error ${error}, Brier score ${score}, AUC ${area}.`;
+	return figure(title, facts, reliabilityPlot(bins), tableHtml(["probability", "scored", "mean", "happened, 95 %"], rows));
+}
+
 const NAMES: Readonly<Record<keyof StatsBreakdown, string>> = {
 	source: "Source",
 	model1: "Model of image 1, as stored",
@@ -131,25 +157,24 @@ const NAMES: Readonly<Record<keyof StatsBreakdown, string>> = {
 	difficulty: "Difficulty",
 };
 
-export function shiftSection({ breakdown, kept }: ReportData): Html {
-	if (kept === 0) return html`<p>Nothing is kept, so there is no shift.</p>`;
+function shiftFigure({ breakdown }: ReportData): Html {
 	const shifts = Object.entries(breakdown).map(([name, { shift }]) => ({ name: NAMES[name as keyof StatsBreakdown].split(",")[0], shift }));
-	return html`<div class="grid">${figure(
+	return figure(
 		"Selection shift",
-		"How far the kept differ from all: 0 where they are distributed alike, 1 where they have nothing in common. The tables below say where.",
+		"How far the kept differ from all: 0 where they are distributed alike, 1 where they have nothing in common. The tables say where.",
 		shiftPlot(shifts),
 		tableHtml(
 			["property", "shift"],
 			shifts.map(({ name, shift }) => [name, shift.toFixed(3)]),
 		),
-	)}</div>`;
+	);
 }
 
 /** Rows that a table shows at once. */
 const MOST_ROWS = 12;
 
-export function breakdownSection({ breakdown }: ReportData): Html {
-	return html`<div class="grid">${Object.entries(breakdown).map(([name, { rows, shift }]) => {
+export function breakdownSection(data: ReportData): Html {
+	return html`<div class="grid">${data.kept > 0 && shiftFigure(data)}${Object.entries(data.breakdown).map(([name, { rows, shift }]) => {
 		const cells = rows.map((row) => [
 			row.value,
 			number(row.total),

@@ -53,33 +53,34 @@ async function collected(rollouts: Iterable<JudgedRollout> | AsyncIterable<Judge
 const SECTIONS = {
 	yield: "Yield",
 	judge: "Judge",
+	scores: "Reliability of the verdict’s probability",
 	pairs: "Difficulty and length",
-	shift: "Selection shift",
-	breakdown: "Breakdown",
+	breakdown: "Breakdown and selection shift",
 	gallery: "Gallery",
 };
 
 async function pageHtml(data: ReportData, facts: ReportFacts): Promise<Html> {
 	// Loaded where a report is written: ECharts is large, and most programs write none.
-	const [{ tiles, yieldSection, judgeSection, pairSection, shiftSection, breakdownSection }, { galleryHtml }] = await Promise.all([
+	const [{ tiles, yieldSection, judgeSection, scoreSection, pairSection, breakdownSection }, { galleryHtml }] = await Promise.all([
 		import("./sections.js"),
 		import("./gallery.js"),
 	]);
 	const { title = "Rejection sampling" } = facts;
-	const bodies: Record<keyof typeof SECTIONS, Html> = {
+	const bodies: Record<keyof typeof SECTIONS, Html | undefined> = {
 		yield: yieldSection(data, facts),
 		judge: judgeSection(data, facts),
+		scores: scoreSection(data),
 		pairs: pairSection(data),
-		shift: shiftSection(data),
 		breakdown: breakdownSection(data),
 		gallery: await galleryHtml(data),
 	};
+	const sections = Object.entries(SECTIONS).filter(([id]) => bodies[id as keyof typeof SECTIONS] !== undefined);
 	return html`${head(title)}<body>
 <header><h1>${title}</h1>${factList(facts.facts)}
-<nav aria-label="Sections">${Object.entries(SECTIONS).map(([id, name]) => html`<a href="#${id}">${name}</a>`)}</nav></header>
+<nav aria-label="Sections">${sections.map(([id, name]) => html`<a href="#${id}">${name}</a>`)}</nav></header>
 <main>
 ${data.total === 0 ? html`<p>There are no judgements.</p>` : tiles(data, facts)}
-${Object.entries(SECTIONS).map(([id, name]) => html`<section id="${id}" aria-labelledby="${id}-title"><h2 id="${id}-title">${name}</h2>${bodies[id as keyof typeof SECTIONS]}</section>`)}
+${sections.map(([id, name]) => html`<section id="${id}" aria-labelledby="${id}-title"><h2 id="${id}-title">${name}</h2>${bodies[id as keyof typeof SECTIONS]}</section>`)}
 </main>
 <footer>Written by tfjs-rft. Intervals are Wilson’s, 95 %; several judgements of one pair are not quite independent, so they are a little narrow.</footer>
 <script>${trusted(FILTER_SCRIPT)}</script>

@@ -27,7 +27,7 @@ export const filterCommand = (session: Session) =>
 				...{ gallery: options.gallery_size, seed: options.gallery_seed },
 				filters: filters.map(({ name }) => name),
 			});
-			const filtered = await keepRollouts(rollouts, files, filters, useCot, options, collector);
+			const filtered = await keepRollouts(rollouts, files, filters, useCot, options, { page: collector });
 			await writeReport(page, collector, { facts: { rollouts: options.rollouts.join(", ") }, exported: filtered.exported });
 			session.print([describeSample(filtered), ...Object.values(files), page].join("\n"));
 		},

@@ -14,6 +14,7 @@ import {
 	type ReportCollector,
 	type Rollout,
 	type RolloutFilter,
+	type RowCounts,
 	type WriteExportsOptions,
 	writeExports,
 	writeJsonArray,
@@ -25,9 +26,9 @@ import { chooseFilters } from "./filters.js";
 import { endWhenAborted, interruptedWith } from "./interrupt.js";
 import { openSampler } from "./open-judge.js";
 import { type DrawOptions, type ExportOptions, sampleOptions } from "./options.js";
-import { claimOutputs, exportFolder, journalFile, type SampleFiles, sampleFiles } from "./outputs.js";
+import { claimOutputs, exportFolder, journalFile, quarantineFile, type SampleFiles, sampleFiles } from "./outputs.js";
 import { chooseQuestion } from "./question.js";
-import { dataFiles, type SurveyedRecords, surveyRecords } from "./records.js";
+import { dataFiles, formatInput, type SurveyedRecords, surveyRecords } from "./records.js";
 import { drawingOptions, openSampleJournal } from "./sample-journal.js";
 import type { Session } from "./session.js";
 
@@ -45,7 +46,7 @@ export interface SampleResult {
  */
 export async function sampleJudgements(
 	model: GenerativeModel,
-	{ records, count }: SurveyedRecords,
+	{ records, count, input }: SurveyedRecords,
 	files: SampleFiles,
 	promptTemplate: string | undefined,
 	filters: readonly RolloutFilter[],
@@ -69,7 +70,7 @@ export async function sampleJudgements(
 	const result = await session
 		.finishing((drain) => {
 			const rollouts = endWhenAborted(generateCoT(records, model, { ...drawing, drain }), signal);
-			return keepRollouts(rollouts, files, filters, useCot, options, page);
+			return keepRollouts(rollouts, files, filters, useCot, options, { page, input });
 		})
 		.finally(() => stage.end());
 	if (signal.aborted) {
@@ -82,14 +83,14 @@ export async function sampleJudgements(
 	return result;
 }
 
-/** Filters rollouts, and writes what is kept, what is not, the exports and the statistics. @param page is given every record, for a report */
+/** Filters rollouts, and writes what is kept, what is not, the exports and the statistics. @param page is given every record; `input` stands in the statistics */
 export async function keepRollouts(
 	rollouts: AsyncIterable<Rollout>,
 	files: SampleFiles,
 	filters: readonly RolloutFilter[],
 	useCot: boolean,
 	options: ExportOptions,
-	page?: ReportCollector,
+	{ page, input }: { page?: ReportCollector; input?: RowCounts },
 ): Promise<SampleResult> {
 	const result = await writeJsonLines(files.rejected, (onRejected) =>
 		withExports(files, options, async (add) => {
@@ -102,8 +103,8 @@ export async function keepRollouts(
 			return kept.report;
 		}),
 	);
-	await writeText(files.stats, formatFilterReport(result.report));
-	await writeText(files.report, `${JSON.stringify(result.report, null, 2)}\n`);
+	await writeText(files.stats, `${formatFilterReport(result.report)}${input ? formatInput(input) : ""}`);
+	await writeText(files.report, `${JSON.stringify({ ...result.report, input }, null, 2)}\n`);
 	return result;
 }
 
@@ -154,11 +155,12 @@ export const sampleCommand = (session: Session) =>
 			const outputs = [...Object.values(files), ...exportedFiles(files, options)];
 			const inputs = dataFiles([...options.data_path, ...(options.decontaminate ?? [])]);
 			const journalAt = options.journal ?? journalFile(options.output_path);
-			await claimOutputs([journalAt], inputs, true);
+			const quarantine = quarantineFile(options.output_path);
+			await claimOutputs([journalAt, quarantine], inputs, true);
 			// Files that a journal has made may be made again from it.
 			await claimOutputs(outputs, inputs, options.overwrite || existsSync(journalAt));
 			const promptTemplate = await chooseQuestion(options, options.model_path, session);
-			const records = await surveyRecords(options, session);
+			const records = await surveyRecords(options, session, quarantine);
 			const filters = await chooseFilters(options, session);
 			await using model = await openSampler(options.model_path, options, session);
 			await using journal = await openSampleJournal(journalAt, model, promptTemplate, options, session);

@@ -186,6 +186,8 @@ export interface GenerateResult {
 /** What sampling and evaluation need of a model. */
 export interface GenerativeModel extends AsyncDisposable {
 	readonly processor: Processor;
+	/** Whether rows can be made to say a token (`thinkingBudget`, `answers.only`). Default true. */
+	readonly canGuide?: boolean;
 	generate(inputs: ModelInputs, options?: GenerateOptions): Promise<GenerateResult>;
 	/**
 	 * Continuous batching: a row that ends makes room for the next request's at once. Rows come as they end, in any order; a request is asked for

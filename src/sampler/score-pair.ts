@@ -31,7 +31,7 @@ export interface ScorePairOptions {
 	orders?: "both" | "stored";
 	/** Most tokens of a judgement, with reasoning. Default 2048. */
 	maxNewTokens?: number;
-	/** Tokens after which reasoning is closed, so that there is an answer to score. Default: `maxNewTokens` less 32. */
+	/** Tokens after which reasoning is closed, so that there is an answer to score. Default: `maxNewTokens` less 32; none for a remote judge. */
 	thinkingBudget?: number;
 	/** Of the reasoning; 0, the default, is greedy. */
 	temperature?: number;
@@ -67,7 +67,8 @@ export async function scorePair(model: GenerativeModel, pair: ImagePair, options
 	throw new Error("scorePair: the model ended without a word");
 }
 
-/** Yields in the pairs' order. A pair's orders share the images' features, and pairs are computed together.
+/**
+ * Yields in the pairs' order. A pair's orders share the images' features, and pairs are computed together.
  * @throws RangeError for options out of range; ImageError for an image that can't be read; Error where the judge ends without an answer, or its model gives no log-probabilities; the signal's reason
  */
 export async function* scorePairs(
@@ -84,7 +85,7 @@ export async function* scorePairs(
 					[1, 0],
 				]
 			: [[0, 1]];
-	const sampling = samplingOf(options, useCot);
+	const sampling = samplingOf(options, useCot, model.canGuide ?? true);
 	const requests = encodePairs(model, pairs, promptTemplate, shown, seed);
 	const scores = new Map<number, OrderScore>();
 	let next = 0;
@@ -98,11 +99,11 @@ export async function* scorePairs(
 	}
 }
 
-function samplingOf(options: ScorePairOptions, useCot: boolean): GenerateStreamOptions {
+function samplingOf(options: ScorePairOptions, useCot: boolean, canGuide: boolean): GenerateStreamOptions {
 	const { batchSize = 32, signal } = options;
 	if (!useCot) return { batchSize, signal, maxNewTokens: 1, answers: { texts: ANSWERS, score: true, straight: true } };
-	const { maxNewTokens = 2048, temperature = 0, thinkingBudget = Math.max(1, maxNewTokens - 32) } = options;
-	return { batchSize, signal, maxNewTokens, temperature, thinkingBudget, answers: { texts: ANSWERS, only: true, score: true } };
+	const { maxNewTokens = 2048, temperature = 0, thinkingBudget = canGuide ? Math.max(1, maxNewTokens - 32) : undefined } = options;
+	return { batchSize, signal, maxNewTokens, temperature, thinkingBudget, answers: { texts: ANSWERS, score: true } };
 }
 
 async function* encodePairs(

@@ -129,6 +129,7 @@ export function remoteModel({
 
 	return {
 		processor,
+		canGuide: false,
 		generate,
 		generateStream,
 		async [Symbol.asyncDispose]() {

@@ -431,6 +431,13 @@ describe("scores", () => {
 		expect(score.orders.map(({ image1 }) => image1)).toEqual([expect.closeTo(7 / 9, 10), expect.closeTo(7 / 9, 10)]);
 		expect(score.probabilities[0]).toBeCloseTo(0.5, 10);
 		expect(server.bodies[1].max_tokens).toBe(64);
+		const reasoned = await scorePair(
+			model,
+			{ prompt: "two red circles", images: [images[0], images[1]] },
+			{ useCot: true, maxNewTokens: 99 },
+		);
+		expect(reasoned.orders.map(({ completion }) => completion)).toEqual([reply, reply]);
+		expect(server.bodies[3].max_tokens).toBe(99);
 	});
 
 	it("of an answer that is not among the alternatives are no more than the last of them; other answers have none", async () => {

@@ -30,6 +30,11 @@ export function journalFile(outputPath: string): string {
 	return join(dirname(sampleFiles(outputPath).filtered), "journal.jsonl");
 }
 
+/** The rows that could not be read; written anew by every command that reads them, and there only where there are some. */
+export function quarantineFile(outputPath: string): string {
+	return join(dirname(sampleFiles(outputPath).filtered), "quarantined_rows.jsonl");
+}
+
 /** The folder of `--export`, beside the filtered samples. */
 export function exportFolder({ filtered }: Pick<SampleFiles, "filtered">): string {
 	return join(dirname(filtered), "exports");

@@ -6,14 +6,13 @@
  * would be trained on). A bad line of JSON Lines spoils that row alone; a JSON array broken in the middle has no next row
  * to go on with, and ends the reading.
  */
-import { isUtf8 } from "node:buffer";
 import { DatasetError } from "./dataset-error.js";
-import { messageOf, peek, readBytes } from "./read-bytes.js";
 import { JsonArrayReader } from "./json-array-reader.js";
-import { isBlank, LONGEST_ROW } from "./split-json-array.js";
+import { type JsonRow, MAX_ROW_BYTES, parseJsonRow, tooLarge } from "./parse-json-row.js";
+import { peek, readBytes } from "./read-bytes.js";
+import { isBlank } from "./split-json-array.js";
 
-/** A row as parsed, or why it could not be; `row` counts from 0, blank lines apart. */
-export type JsonRow = { row: number; value: unknown } | { row: number; expected: string; got: string };
+export type { JsonRow } from "./parse-json-row.js";
 
 const LINE_FEED = 0x0a;
 const [ARRAY, OBJECT] = [0x5b, 0x7b];
@@ -32,7 +31,7 @@ export async function* readJsonRows(file: string): AsyncGenerator<JsonRow> {
  */
 export async function* parseJsonRows(file: string, bytes: AsyncGenerator<Buffer>): AsyncGenerator<JsonRow[]> {
 	const { kind, blocks } = await detect(file, bytes);
-	yield* kind === "array" ? readArray(file, blocks) : readLines(file, blocks);
+	yield* kind === "array" ? readArray(file, blocks) : readLines(blocks);
 }
 
 /** Fails as `readJsonRows` would on its first row, if the file is missing, empty or of neither kind. */
@@ -88,43 +87,40 @@ async function* readArray(file: string, blocks: AsyncIterable<Buffer>): AsyncGen
 	}
 }
 
-async function* readLines(file: string, blocks: AsyncIterable<Buffer>): AsyncGenerator<JsonRow[]> {
+async function* readLines(blocks: AsyncIterable<Buffer>): AsyncGenerator<JsonRow[]> {
 	let row = 0;
-	for await (const lines of splitLines(file, blocks)) {
+	for await (const lines of splitLines(blocks)) {
 		const rows: JsonRow[] = [];
-		for (const line of lines) if (!isBlank(line)) rows.push(parseLine(line, row++));
+		for (const line of lines) {
+			if (typeof line === "number") rows.push(tooLarge(line, row++));
+			else if (!isBlank(line)) rows.push(parseJsonRow(line, row++));
+		}
 		yield rows;
 	}
 }
 
-function parseLine(line: Buffer, row: number): JsonRow {
-	if (!isUtf8(line)) return { row, expected: "UTF-8", got: `bytes that are not: ${shown(line)}` };
-	const text = line.toString();
-	try {
-		return { row, value: JSON.parse(text) };
-	} catch (error) {
-		return { row, expected: "one JSON object on the line", got: `${JSON.stringify(text.slice(0, 60))} (${messageOf(error)})` };
-	}
-}
-
-const shown = (bytes: Buffer) => JSON.stringify(bytes.toString("latin1", 0, 60));
-
-/** Lines by their bytes, so that one line's broken encoding can't reach into the next; those of one block together. */
-async function* splitLines(file: string, blocks: AsyncIterable<Buffer>): AsyncGenerator<Buffer[]> {
+/** Lines by their bytes, so that one line's broken encoding can't reach into the next; those of one block together. Of a line that is too large, its length. */
+async function* splitLines(blocks: AsyncIterable<Buffer>): AsyncGenerator<(Buffer | number)[]> {
 	let parts: Buffer[] = [];
-	let held = 0;
+	let length = 0;
+	const finish = (end: Buffer): Buffer | number => {
+		length += end.length;
+		const line = length > MAX_ROW_BYTES ? length : parts.length === 0 ? end : Buffer.concat([...parts, end]);
+		[parts, length] = [[], 0];
+		return line;
+	};
 	for await (const block of blocks) {
-		const lines: Buffer[] = [];
+		const lines: (Buffer | number)[] = [];
 		let from = 0;
 		for (let end = block.indexOf(LINE_FEED); end >= 0; end = block.indexOf(LINE_FEED, from)) {
-			const line = block.subarray(from, end);
-			lines.push(parts.length === 0 ? line : Buffer.concat([...parts, line]));
-			[parts, held, from] = [[], 0, end + 1];
+			lines.push(finish(block.subarray(from, end)));
+			from = end + 1;
 		}
-		if (from < block.length) parts.push(block.subarray(from));
-		held += block.length - from;
-		if (held > LONGEST_ROW) throw new DatasetError(file, `${file}: expected lines of at most ${LONGEST_ROW} bytes, got a longer one`);
+		length += block.length - from;
+		if (length > MAX_ROW_BYTES) parts = [];
+		else if (from < block.length) parts.push(block.subarray(from));
 		yield lines;
 	}
-	if (parts.length > 0) yield [Buffer.concat(parts)];
+	if (length > MAX_ROW_BYTES) yield [length];
+	else if (parts.length > 0) yield [Buffer.concat(parts)];
 }

@@ -5,13 +5,11 @@
  * Elements come in groups of some dozens, as they stand with the commas between them: one call of `JSON.parse` for a group is faster
  * than one for each. Why not a streaming parser: docs/decisions/2026-11-24-stream-json.md.
  */
+import { MAX_ROW_BYTES } from "./parse-json-row.js";
 
 const [QUOTE, BACKSLASH, COMMA] = [0x22, 0x5c, 0x2c];
 const [OPEN_ARRAY, CLOSE_ARRAY, OPEN_OBJECT, CLOSE_OBJECT] = [0x5b, 0x5d, 0x7b, 0x7d];
 const WHITE_SPACE = new Set([0x20, 0x09, 0x0a, 0x0d]);
-
-/** More bytes than a row may have: a quote that is missing would make one row of the rest of the file. */
-export const LONGEST_ROW = 1 << 26;
 
 export const isBlank = (bytes: Uint8Array) => bytes.every((byte) => WHITE_SPACE.has(byte));
 
@@ -40,7 +38,7 @@ export class JsonArraySplitter {
 
 	/**
 	 * @returns the elements that end in the block.
-	 * @throws SyntaxError for a closing brace that nothing opened, text after the array, and an element past `LONGEST_ROW`.
+	 * @throws SyntaxError for a closing brace that nothing opened, text after the array, and an element past `MAX_ROW_BYTES`.
 	 */
 	push(block: Buffer): ElementGroup[] {
 		const groups: ElementGroup[] = [];
@@ -115,7 +113,7 @@ export class JsonArraySplitter {
 	#hold(part: Buffer): void {
 		if (part.length > 0) this.#parts.push(part);
 		this.#held += part.length;
-		if (this.#held > LONGEST_ROW) throw new SyntaxError(`a row of more than ${LONGEST_ROW} bytes; is a quote or a bracket missing?`);
+		if (this.#held > MAX_ROW_BYTES) throw new SyntaxError(`a row of more than ${MAX_ROW_BYTES} bytes; is a quote or a bracket missing?`);
 	}
 
 	#afterEnd(rest: Buffer, groups: ElementGroup[]): ElementGroup[] {

@@ -19,6 +19,7 @@ const judgedRollout = z.object({
 		preferred: zeroOrOne,
 		order: z.union([z.tuple([z.literal(0), z.literal(1)]), z.tuple([z.literal(1), z.literal(0)])]),
 		source: z.object({ name: z.string(), file: z.string(), row: count }),
+		criteria: z.string().optional(),
 		choiceDist: z.array(z.number()).optional(),
 		confidence: z.number().optional(),
 		model1: z.string().optional(),
@@ -46,8 +47,11 @@ export async function* readJudgedRollouts(file: string): AsyncGenerator<JudgedRo
 		const checked = "expected" in read ? { ok: false as const, field: "", ...read } : checkRow(judgedRollout, read.value);
 		if (checked.ok) yield checked.value;
 		else {
-			const { field, expected, got } = checked;
-			throw DatasetError.ofRow({ file, row: read.row, field, expected, got }, "write the file again with `sample`, or correct the row");
+			const { field, kind, expected, got } = checked;
+			throw DatasetError.ofRow(
+				{ file, row: read.row, field, kind, expected, got },
+				"write the file again with `sample`, or correct the row",
+			);
 		}
 	}
 }

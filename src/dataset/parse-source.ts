@@ -78,5 +78,5 @@ function checkedPath(path: string, said: string, name: string): string {
 export function pairSource({ name, path }: ParsedSource, mapping: PairMapping | undefined): PairSource {
 	if (name !== MAPPED) return SOURCES[name];
 	if (mapping) return mappedPairs(mapping);
-	throw new TypeError(`source "${MAPPED}:${path}": expected a mapping from its fields, got none; give mapping (--data_mapping FILE)`);
+	throw new TypeError(`source "${MAPPED}:${path}": expected a mapping from its fields, got none; give mapping`);
 }

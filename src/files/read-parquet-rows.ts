@@ -66,8 +66,9 @@ async function loadCompressors(): Promise<Compressors> {
 	};
 }
 
-/** 64-bit numbers as numbers, where they are as exact. */
+/** 64-bit numbers as numbers, where they are as exact; what is not there as null. */
 function plain(value: unknown): unknown {
+	if (value === undefined) return null;
 	if (typeof value === "bigint") return Number.isSafeInteger(Number(value)) ? Number(value) : value;
 	if (Array.isArray(value)) return value.map(plain);
 	if (typeof value !== "object" || value === null || ArrayBuffer.isView(value) || value instanceof Date) return value;

@@ -21,6 +21,7 @@ export interface EmbeddedFile {
 	bytes: Uint8Array;
 }
 
+const BLOCK = 512;
 const MARK = "ustar";
 const MARK_AT = 257;
 /** Bytes of a file that tell whether it is a tar archive. */
@@ -37,7 +38,7 @@ export const isTar = (head: Buffer) => head.toString("latin1", MARK_AT, TAR_HEAD
 export async function* readTarRows(file: string, bytes: AsyncGenerator<Buffer>): AsyncGenerator<JsonRow[]> {
 	const archive = extract();
 	// The callback only keeps pipeline from throwing by itself: an error destroys `archive`, whose loop below then throws it.
-	pipeline(Readable.from(bytes), archive, () => undefined);
+	pipeline(Readable.from(untilEnd(bytes)), archive, () => undefined);
 	let row = 0;
 	let sample: Sample | undefined;
 	try {
@@ -56,6 +57,16 @@ export async function* readTarRows(file: string, bytes: AsyncGenerator<Buffer>):
 		throw new DatasetError(file, `${file}: broken in or after row ${row}: ${messageOf(cause)}; is the archive complete?`, { row, cause });
 	}
 	if (sample) yield [sample.toRow(row)];
+}
+
+/** An archive ends with blocks of zeros; without them, one that was cut off between two members would look whole. */
+async function* untilEnd(bytes: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+	let tail: Buffer = Buffer.alloc(0);
+	for await (const block of bytes) {
+		tail = block.length >= BLOCK ? block.subarray(-BLOCK) : Buffer.concat([tail, block]).subarray(-BLOCK);
+		yield block;
+	}
+	if (tail.some((byte) => byte !== 0)) throw new Error("unexpected end of data");
 }
 
 /** `shard/0007.0.jpg` → `shard/0007` and `0.jpg`. */

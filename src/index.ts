@@ -58,6 +58,16 @@ export type { Qwen2_5VLModel } from "./model/qwen2_5_vl/qwen2_5_vl.js";
 export { RemoteError, type RemoteErrorKind } from "./model/remote/remote-error.js";
 export { type RemoteModelOptions, type RemoteRetry, remoteModel } from "./model/remote/remote-model.js";
 // Judging and filtering
+export {
+	type Calibration,
+	type CalibrationBin,
+	type CalibrationCollector,
+	type CalibrationOptions,
+	calibrate,
+	collectCalibration,
+	formatCalibration,
+	type Observation,
+} from "./reward/calibration.js";
 export { correctAnswer } from "./reward/correct-answer.js";
 export { type Evaluation, evaluate } from "./reward/evaluate.js";
 export {
@@ -88,6 +98,7 @@ export { readJudgedRollouts } from "./reward/read-judged-rollouts.js";
 export { type FilteredRollouts, type RejectFilteredOptions, rejectFiltered } from "./reward/reject-filtered.js";
 export { type AnyReward, accuracyReward, formatReward, type Reward } from "./reward/rewards.js";
 export { eachJudgement, type RolloutFilter, type Verdict, wholeRecord } from "./reward/rollout-filter.js";
+export { collectScores, formatScoreReport, type ScoreCollector, type ScoreReport } from "./reward/score-report.js";
 export { type SelectedRollouts, type SelectionStats, type SelectPerRecordOptions, selectPerRecord } from "./reward/select-per-record.js";
 export { BREAKDOWNS, type BreakdownRow, type BreakdownTable, type StatsBreakdown } from "./reward/stats-breakdown.js";
 export { formatProportion, type Proportion, proportion } from "./reward/wilson-interval.js";
@@ -101,7 +112,7 @@ export type { JournalEntry, JournalHeader, StoredRollout } from "./sampler/journ
 export { compactJournal, type MergeReport, mergeJournals } from "./sampler/merge-journals.js";
 export { DEFAULT_COT_PROMPT, DEFAULT_NO_COT_PROMPT, fillTemplate, judgeMessages, readPromptTemplate } from "./sampler/prompt.js";
 export { type ReadJournal, readJournal } from "./sampler/read-journal.js";
-export type { Rollout } from "./sampler/rollout.js";
+export type { Rollout, VerdictScore } from "./sampler/rollout.js";
 export type { SamplingProgress } from "./sampler/sampling-progress.js";
 export { rolloutSeed } from "./sampler/seed.js";
 // Conversations and training

@@ -124,8 +124,8 @@ export interface FailedSample extends Pick<GeneratedSample, "request" | "sample"
 	error: { kind: "bad-image" | "error"; message: string };
 }
 
-/** `stop`: an end token; `length`: `maxNewTokens` reached. */
-export type FinishReason = "stop" | "length";
+/** `stop`: an end token; `length`: `maxNewTokens` reached; `repetition`: it went round in circles (`repetitionDetection`). */
+export type FinishReason = "stop" | "length" | "repetition";
 
 export interface GenerateResult {
 	/** Per row, the generated ids: the end token included where there was one, no padding. */

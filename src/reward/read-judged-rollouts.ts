@@ -10,6 +10,7 @@ import { type JudgedRollout, OUTCOMES } from "./outcome.js";
 
 const zeroOrOne = z.union([z.literal(0), z.literal(1)]);
 const count = z.number().int().nonnegative();
+const share = z.number().min(0).max(1);
 
 const judgedRollout = z.object({
 	record: z.object({
@@ -30,7 +31,9 @@ const judgedRollout = z.object({
 	promptText: z.string(),
 	completion: z.string(),
 	numTokens: count,
-	finishReason: z.enum(["stop", "length", "error"]),
+	finishReason: z.enum(["stop", "length", "repetition", "error"]),
+	forced: z.literal(true).optional(),
+	score: z.object({ image1: share, preferred: share, mass: share }).optional(),
 	error: z.object({ kind: z.enum(["bad-image", "error"]), message: z.string() }).optional(),
 	outcome: z.enum(OUTCOMES),
 	answer: z.union([z.literal(1), z.literal(2)]).optional(),

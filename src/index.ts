@@ -127,7 +127,9 @@ export {
 	type WriteExportsOptions,
 	writeExports,
 } from "./trainer/export/write-exports.js";
+export { FREEZE_PRESETS, frozenBy } from "./trainer/freeze.js";
 export { LR_SCHEDULERS, type LrScheduler } from "./trainer/lr-schedule.js";
+export { OPTIMIZERS, type OptimizerName } from "./trainer/make-optimizer.js";
 export { readConversations, type ShareGptConversation, writeConversations } from "./trainer/sharegpt.js";
 export { type ToConversationOptions, toConversation } from "./trainer/to-conversation.js";
 export { Trainer, type TrainerOptions } from "./trainer/trainer.js";

@@ -11,6 +11,7 @@ import {
 	EXPORT_KINDS,
 	EXPORT_LAYOUTS,
 	LR_SCHEDULERS,
+	OPTIMIZERS,
 	type PairMapping,
 	parseSources,
 	type ShardName,
@@ -27,6 +28,10 @@ export const ALIASES: Readonly<Record<string, string>> = {
 	learning_rate: "actor_learning_rate",
 	warmup_ratio: "lr_warmup_ratio",
 	warmup_steps: "lr_warmup_steps",
+	lr_scheduler_type: "lr_scheduler",
+	optimizer: "optim",
+	packing_samples: "packing",
+	save_total_limit: "max_ckpt_num",
 };
 
 const isCheckpoint = (dir: string) => existsSync(join(dir, "config.json"));
@@ -103,6 +108,16 @@ const conversationFiles = () =>
 		(value) => (value === undefined ? value : splitSources(value).map((v) => (typeof v === "string" ? v.replace(/^[\w-]{2,}:/, "") : v))),
 		z.array(text('ShareGPT files, as "imagegen-cot-reward-5k:path.json" or "path.json"')),
 	);
+
+/** Also by the names that transformers has for the same. */
+const OPTIMIZER_ALIASES: Readonly<Record<string, string>> = { adamw_torch: "adamw", adamw_torch_fused: "adamw", adamw_hf: "adamw" };
+const SCHEDULER_ALIASES: Readonly<Record<string, string>> = { wsd: "warmup_stable_decay", constant_with_warmup: "constant" };
+const orAlias = <T extends z.ZodType>(aliases: Readonly<Record<string, string>>, schema: T) =>
+	z.preprocess((value) => (typeof value === "string" && Object.hasOwn(aliases, value) ? aliases[value] : value), schema);
+
+/** One word or several. */
+const words = (expected: string) =>
+	z.preprocess((value) => (typeof value === "string" ? [value] : value), z.array(text(expected), { error: `expected ${expected}` }));
 
 const betas = () =>
 	z.preprocess(
@@ -243,14 +258,53 @@ const trainingFlags = {
 	max_steps: flag(whole().optional(), "ends earlier", "N"),
 	prompt_max_len: flag(whole().default(13000), "longer conversations are dropped and reported, never cut", "N"),
 	actor_learning_rate: flag(positive().default(2.5e-6), "peak learning rate (also --learning_rate)", "X"),
-	lr_scheduler: flag(choice(...LR_SCHEDULERS).default("cosine"), "after the warm-up", "NAME"),
+	lr_scheduler: flag(
+		orAlias(SCHEDULER_ALIASES, choice(...LR_SCHEDULERS)).default("cosine"),
+		`after the warm-up: ${LR_SCHEDULERS.join(", ")} (wsd) (also --lr_scheduler_type)`,
+		"NAME",
+	),
 	lr_warmup_ratio: flag(real(0, 1).default(0.03), "part of all steps spent warming up", "X"),
 	lr_warmup_steps: flag(whole(0).optional(), "steps of it; goes before the ratio", "N"),
+	min_lr_ratio: flag(
+		real(0, 1).optional(),
+		"where cosine_with_min_lr (default 0.1) and warmup_stable_decay (default 0) end, as a part of the peak",
+		"X",
+	),
+	lr_decay_ratio: flag(real(0, 1).default(0.1), "part of all steps in which warmup_stable_decay decays", "X"),
+	lr_decay_steps: flag(whole(0).optional(), "steps of it; goes before the ratio", "N"),
+	optim: flag(
+		orAlias(OPTIMIZER_ALIASES, choice(...OPTIMIZERS)).default("adamw"),
+		"adamw (adamw_torch), or adafactor: hardly any memory beside the weights",
+		"NAME",
+	),
 	l2: flag(real(0).default(0.01), "decoupled weight decay, on matrices (also --weight_decay)", "X"),
 	adam_betas: flag(betas().default([0.9, 0.95]), "AdamW's", "X", "words"),
+	freeze: flag(
+		words("regular expressions over names of parameters").optional(),
+		"what is not trained: vision_tower, merger, embeddings, or regular expressions over whole names, such as visual.*; default: nothing",
+		"PATTERN",
+		"words",
+	),
+	label_smoothing_factor: flag(real(0, 0.999).default(0), "part of each label given to all tokens alike", "X"),
+	neftune_noise_alpha: flag(real(0).default(0), "NEFTune: noise on text embeddings while training, 5 to 15; 0: none", "X"),
+	group_by_length: flag(
+		toggle().default(false),
+		"conversations of like length train together: less padding; each is read once more at the start",
+	),
+	packing: flag(
+		toggle().default(false),
+		"several conversations in one row, which don't see each other: less padding, the same loss (also --packing_samples)",
+	),
+	pack_length: flag(whole().optional(), "most tokens of a packed row; default: those of the step's longest conversation", "N"),
 	max_norm: flag(positive().default(1), "gradients are clipped to this norm", "X"),
 	save_steps: flag(interval().optional(), "steps between checkpoints; default: the end only", "N"),
-	max_ckpt_num: flag(whole().optional(), "checkpoints kept; default: all", "N"),
+	max_ckpt_num: flag(whole().optional(), "newest checkpoints kept; default: all (also --save_total_limit)", "N"),
+	metric_for_best_model: flag(
+		choice("accuracy", "parseRate", "saysImage1").optional(),
+		"with --eval_data_path and --eval_steps: the checkpoint that is best by it is kept, too",
+		"NAME",
+	),
+	greater_is_better: flag(toggle().default(true), "best is most; --no-greater_is_better: least"),
 	logging_steps: flag(whole().default(1), "steps between lines of metrics", "N"),
 	eval_steps: flag(interval().optional(), "steps between evaluations; default: the end only", "N"),
 };
@@ -347,7 +401,11 @@ export const trainOptions = z
 		data_root: flag(text().optional(), "folder of the rows' images; default: paths as they are", "DIR"),
 		...trainingFlags,
 		log_dir: flag(text().optional(), "metrics.jsonl and TensorBoard events (also --use_tensorboard); default: none", "DIR"),
-		resume_from_checkpoint: flag(text().optional(), "a checkpoint-<step> folder to go on from", "DIR"),
+		resume_from_checkpoint: flag(
+			text().optional(),
+			"a checkpoint-<step> folder to go on from, or a folder of some: the newest that is whole; auto: save_path's, if there is one",
+			"DIR",
+		),
 		...heldOutFlags,
 		eval_batch_size: flag(whole().default(32), "judgements generated together in evaluations", "N"),
 		generate_max_len: flag(whole().default(1024), "most tokens of a judgement in evaluations", "N"),

@@ -89,7 +89,10 @@ export async function clearOutputs({
 }): Promise<void> {
 	for (const file of files) await rm(file, { force: true });
 	if (checkpoint !== undefined)
-		await removeIn(checkpoint, /^(checkpoint-\d+|config\.json|.*\.safetensors|.*\.safetensors\.index\.json|prompt\.txt)$/);
+		await removeIn(
+			checkpoint,
+			/^(checkpoint-\d+|\.checkpoint-\d+\..*|config\.json|.*\.safetensors|.*\.safetensors\.index\.json|prompt\.txt)$/,
+		);
 	if (logs !== undefined) await removeIn(logs, /^(metrics\.jsonl|events\.out\.tfevents\..*)$/);
 }
 

@@ -1,5 +1,5 @@
 /** `run`: sample, convert, train, and evaluation before and after where held-out pairs are given; everything into one folder. */
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { type Evaluation, type GenerativeModel, writeText } from "../index.js";
@@ -19,7 +19,7 @@ import { describeSample, exportedFiles, sampleJudgements } from "./sample.js";
 import { openSampleJournal } from "./sample-journal.js";
 
 import type { Session } from "./session.js";
-import { fineTune } from "./train.js";
+import { fineTune, hasCheckpoints, isFinished } from "./train.js";
 
 type Files = ReturnType<typeof runFiles>;
 const evaluationFile = (logs: string) => join(logs, "evaluation.json");
@@ -40,28 +40,39 @@ export const runCommand = (session: Session) =>
 			const inputs = [options.model_path, ...dataFiles(sources)];
 			const journalAt = options.journal ?? journalFile(options.output_path);
 			await claimOutputs([journalAt, quarantineFile(options.output_path)], inputs, true);
-			// A run that was stopped while it sampled goes on: what it has written until then may be written again.
-			const kept = existsSync(journalAt) ? [files.conversations, checkpoint] : [...Object.values(files), ...exported];
-			await claimOutputs(kept, inputs, options.overwrite);
+			// A run that was stopped goes on: what it has written until then may be written again, and its training's newest checkpoint is gone on from.
+			const goesOn = existsSync(journalAt) && !options.overwrite && !options.force_new && !isDone(files, options);
+			await claimOutputs([...Object.values(files), ...exported], inputs, options.overwrite || goesOn);
+			const resumeFromCheckpoint = goesOn && hasCheckpoints(checkpoint) ? checkpoint : undefined;
+			const earlierTraining = resumeFromCheckpoint === undefined ? { checkpoint, logs } : {};
 			const remaining = ["evaluate before", "sample", "convert", "train", "evaluate after"];
 			try {
-				await improve(options, files, journalAt, remaining, () => clearOutputs({ files: earlier, checkpoint, logs }), session);
+				const clear = () => clearOutputs({ files: earlier, ...earlierTraining });
+				await improve(options, files, { journalAt, resumeFromCheckpoint }, remaining, clear, session);
 			} catch (error) {
 				if (!(error instanceof Interrupted)) throw error;
 				const undone = remaining.filter((stage) => options.eval_data_path !== undefined || !stage.startsWith("evaluate"));
 				throw interruptedWith(
 					session.signal,
-					`run: ${error.message}; not finished: ${undone.join(", ")}. Files so far are in ${options.output_path}`,
+					`run: ${error.message}; not finished: ${undone.join(", ")}. Files so far are in ${options.output_path}; the same command goes on`,
 				);
 			}
 		},
 	});
 
+/** Whether an earlier run with this folder came to its end: nothing is left to go on with. */
+function isDone({ checkpoint, logs }: Files, { eval_data_path }: RunOptions): boolean {
+	if (!isFinished(checkpoint)) return false;
+	if (eval_data_path === undefined) return true;
+	const file = evaluationFile(logs);
+	return existsSync(file) && "after" in (JSON.parse(readFileSync(file, "utf8")) as object);
+}
+
 /** @param remaining stages that are not finished, for the message of an interrupted run; shortened as they are */
 async function improve(
 	options: RunOptions,
 	files: Files,
-	journalAt: string,
+	{ journalAt, resumeFromCheckpoint }: { journalAt: string; resumeFromCheckpoint?: string },
 	remaining: string[],
 	clear: () => Promise<void>,
 	session: Session,
@@ -97,8 +108,9 @@ async function improve(
 	const conversations = await convertJudgements(files.filtered, files.conversations, conversion, session);
 	remaining.shift();
 	// Opened anew: in bfloat16, sampling keeps half-size weights and training float32 ones.
-	await using model = await openJudge(options.model_path, options, session, { trainable: true });
-	const own = { savePath: files.checkpoint, logDir: files.logs, dataRoot: relative_paths ? image_root : undefined, question };
+	await using model = await openJudge(options.model_path, options, session, { trainable: true, freeze: options.freeze });
+	const dataRoot = relative_paths ? image_root : undefined;
+	const own = { savePath: files.checkpoint, logDir: files.logs, dataRoot, question, resumeFromCheckpoint };
 	const { steps, finalLoss } = await fineTune(model, [files.conversations], options, own, session);
 	remaining.shift();
 	session.print(`${conversations} conversations, ${steps} steps, loss ${finalLoss.toFixed(4)}`);

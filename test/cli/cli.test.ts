@@ -207,7 +207,9 @@ describe("Ctrl-C", () => {
 	it("ends training with a checkpoint to go on from", async () => {
 		await teach();
 		await writeFile(at("question.txt"), "Which one fits {prompt}?");
-		const train = [...teaching("halted", "5000"), "--prompt_template", at("question.txt")];
+		// At a constant rate, a run may be given another end.
+		const constant = ["--lr_scheduler", "constant", "--lr_warmup_steps", "0"];
+		const train = [...teaching("halted", "5000"), "--prompt_template", at("question.txt"), ...constant];
 		const { child, finished } = start(train);
 		await until(
 			async () =>

@@ -36,6 +36,11 @@ export interface LoadModelOptions {
 	 * only, half the memory, and can sample but not be trained. A float32 model is trainable either way.
 	 */
 	trainable?: boolean;
+	/**
+	 * With `trainable`, in bfloat16: parameters that will not be trained (Trainer's `freeze`). Their matrices are bfloat16 only. Default: none.
+	 * @param name a parameter's name, the hub's spelling
+	 */
+	frozen?: (name: string) => boolean;
 	/** Folder of the tokenizer and processor files, where they are not with the weights. Default: `dir`. */
 	processorDir?: string;
 	/** Fewest and most pixels of an image after resizing. Default: preprocessor_config.json. */
@@ -54,7 +59,7 @@ export interface LoadModelOptions {
 export async function loadModel(dir: string, options: LoadModelOptions = {}): Promise<Qwen2_5VLModel> {
 	const readers = {
 		stored: () => isStoredInBfloat16(dir),
-		read: (config: Qwen2_5VLConfig, keepBfloat16: boolean) => readParameters(config, dir, keepBfloat16),
+		read: (config: Qwen2_5VLConfig, keepBfloat16: KeepBfloat16) => readParameters(config, dir, keepBfloat16),
 	};
 	return assemble(dir, options, readers);
 }
@@ -66,7 +71,7 @@ export async function loadModel(dir: string, options: LoadModelOptions = {}): Pr
 export async function initModel(dir: string, { seed = 0, ...options }: LoadModelOptions & { seed?: number } = {}): Promise<Qwen2_5VLModel> {
 	const readers = {
 		stored: async () => false,
-		read: async (config: Qwen2_5VLConfig, keepBfloat16: boolean) => drawParameters(config, seed, keepBfloat16),
+		read: async (config: Qwen2_5VLConfig, keepBfloat16: KeepBfloat16) => drawParameters(config, seed, keepBfloat16),
 	};
 	return assemble(dir, options, readers);
 }
@@ -88,16 +93,18 @@ export async function saveModel(model: Qwen2_5VLModel, dir: string, options: Sav
 
 async function assemble(
 	dir: string,
-	{ backend = "auto", dtype: request = "auto", trainable = false, processorDir = dir, minPixels, maxPixels, eager }: LoadModelOptions,
+	{ backend = "auto", dtype: request = "auto", trainable = false, frozen: untrained, processorDir = dir, ...rest }: LoadModelOptions,
 	weights: WeightSource,
 ): Promise<Qwen2_5VLModel> {
+	const { minPixels, maxPixels, eager } = rest;
 	const config = await readConfig(join(dir, "config.json"));
 	const selected = await selectBackend(backend);
 	const processor = await loadProcessor(processorDir, { minPixels, maxPixels });
 	const eosTokenIds = await readEosTokenIds(dir, config);
 	const { dtype, reason } = chooseDtype(request, await weights.stored(), selected.name);
 	const frozen = dtype === "bfloat16" && !trainable;
-	const parameters = await weights.read(config, frozen);
+	const keepBfloat16: KeepBfloat16 = dtype === "float32" ? () => false : trainable ? (untrained ?? (() => false)) : () => true;
+	const parameters = await weights.read(config, keepBfloat16);
 	return new Qwen2_5VLModel(config, {
 		parameters,
 		processor,
@@ -114,9 +121,12 @@ async function assemble(
 interface WeightSource {
 	/** Whether the matrices are bfloat16 on disk. */
 	stored(): Promise<boolean>;
-	/** @param keepBfloat16 matrices are bfloat16 in memory; what is not a matrix is float32 */
-	read(config: Qwen2_5VLConfig, keepBfloat16: boolean): Promise<Map<string, Variable>>;
+	/** What is not a matrix is float32. */
+	read(config: Qwen2_5VLConfig, keepBfloat16: KeepBfloat16): Promise<Map<string, Variable>>;
 }
+
+/** Whether a parameter, if it is a matrix, is bfloat16 in memory. */
+type KeepBfloat16 = (name: string) => boolean;
 
 async function isStoredInBfloat16(dir: string): Promise<boolean> {
 	const checkpoint = await openCheckpoint(dir);
@@ -133,7 +143,7 @@ async function isStoredInBfloat16(dir: string): Promise<boolean> {
 
 const isMatrix = (shape: readonly number[]) => shape.length > 1;
 
-async function readParameters(config: Qwen2_5VLConfig, dir: string, keepBfloat16: boolean): Promise<Map<string, Variable>> {
+async function readParameters(config: Qwen2_5VLConfig, dir: string, keepBfloat16: KeepBfloat16): Promise<Map<string, Variable>> {
 	const checkpoint = await openCheckpoint(dir);
 	try {
 		const table = weightTable(config);
@@ -144,7 +154,7 @@ async function readParameters(config: Qwen2_5VLConfig, dir: string, keepBfloat16
 		const scratch: Scratch = { bytes: new ArrayBuffer(0), floats: new ArrayBuffer(0) };
 		for (const [key, name] of bySize) {
 			const shape = table.get(key)!;
-			loaded.set(key, own(await readTensor(checkpoint, name, shape, keepBfloat16 && isMatrix(shape), scratch)));
+			loaded.set(key, own(await readTensor(checkpoint, name, shape, isMatrix(shape) && keepBfloat16(key), scratch)));
 		}
 		return inTableOrder(table, loaded);
 	} finally {
@@ -198,14 +208,14 @@ function inTableOrder(table: ReadonlyMap<string, unknown>, loaded: Map<string, V
 	return new Map([...table.keys()].map((key) => [key, loaded.get(key)!]));
 }
 
-function drawParameters(config: Qwen2_5VLConfig, seed: number, keepBfloat16: boolean): Map<string, Variable> {
+function drawParameters(config: Qwen2_5VLConfig, seed: number, keepBfloat16: KeepBfloat16): Map<string, Variable> {
 	const isNorm = (key: string) => /norm|ln_q/.test(key);
 	return new Map(
 		[...weightTable(config)].map(([key, shape], i) => {
 			if (isNorm(key)) return [key, own(ones(shape))];
 			if (key.endsWith(".bias")) return [key, own(zeros(shape))];
 			const drawn: Tensor = randomNormal(shape, 0, config.text.initializerRange, "float32", seed + i);
-			return [key, own(keepBfloat16 ? rounded(drawn) : drawn)];
+			return [key, own(keepBfloat16(key) ? rounded(drawn) : drawn)];
 		}),
 	);
 }
@@ -230,7 +240,9 @@ async function saveParameters(
 		const stored = HUB_DTYPE[dtypeOf(parameter)];
 		return { name, shape: parameter.shape, dtype: stored, data: async () => float32ToBytes(await readBack(parameter), stored) };
 	});
-	const matrices = dtypeOf(parameters.get("model.embed_tokens.weight")!);
+	// transformers loads all in config.json's type: what was trained in float32 shall not be rounded for the sake of what was not.
+	const types = new Set([...parameters.values()].filter(({ shape }) => isMatrix(shape)).map(dtypeOf));
+	const matrices = types.has("float32") ? "float32" : [...types][0];
 	const generationConfig = await readTextFile(join(from, "generation_config.json"));
 	await saveProcessorFiles(processorDir, to);
 	if (generationConfig) await writeWhole(join(to, "generation_config.json"), async (f) => f.writeFile(generationConfig));

@@ -52,7 +52,7 @@ export async function surveyRecords(options: DataOptions, session: Session, quar
 			`${sources}: ${atLeast}${bad}, at most ${allowed} allowed${where}; correct them, or leave them out with --max_bad_rows ${badRows}`,
 		);
 	}
-	if (input.ties > 0) session.note(`${input.ties} ties left out: people preferred neither image`);
+	if (input.ties > 0) session.note(`${input.ties === 1 ? "1 tie" : `${input.ties} ties`} left out: people preferred neither image`);
 	if (badRows > 0) session.note(`${bad} left out${where}: ${describeKinds(input)}`);
 	if (count === 0) throw new Error(`${sources}: expected at least one record, got none`);
 	// The survey has reported them; more of them now would be rows that have gone bad meanwhile.

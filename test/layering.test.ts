@@ -56,9 +56,10 @@ const TABLE: Record<string, Row> = {
 		types: ["dataset", "sampler", "reward"],
 		packages: ["node:fs", "zod", "pure-rand", "@bufbuild/protobuf", "crc-32"],
 	},
+	report: { imports: ["files", "dataset", "reward"], packages: ["sharp", "echarts"] },
 	"compile.ts": { imports: ["backend"] },
 	"testing.ts": { imports: [SEAM], packages: ["node:fs"] },
-	"index.ts": { imports: ["backend", "checkpoint", "files", "dataset", "model", SEAM, "sampler", "reward", "trainer"] },
+	"index.ts": { imports: ["backend", "checkpoint", "files", "dataset", "model", SEAM, "sampler", "reward", "trainer", "report"] },
 	cli: {
 		imports: ["index.ts", "../package.json"],
 		packages: ["node:fs", "commander", "cli-progress", "cli-table3", "fastest-levenshtein", "yaml", "zod"],

@@ -247,6 +247,11 @@ const journalFlags = {
 	force_new: flag(toggle().default(false), "begin a new journal; one that is there keeps its content under another name"),
 };
 
+const reportFlags = {
+	gallery_size: flag(whole(0).default(200), "judgements that report.html shows with their pictures, at most", "N"),
+	gallery_seed: flag(whole(Number.MIN_SAFE_INTEGER).default(0), "of the draw for it", "N"),
+};
+
 const trainingFlags = {
 	train_batch_size: flag(whole().default(8), "conversations per step", "N"),
 	micro_train_batch_size: flag(whole().default(1), "conversations per forward pass: memory against speed", "N"),
@@ -449,6 +454,7 @@ export const runOptions = z
 		relative_paths: relativePaths,
 		...trainingFlags,
 		...heldOutFlags,
+		...reportFlags,
 		seed,
 		...modelFlags,
 		...journalFlags,
@@ -465,6 +471,34 @@ export const runOptions = z
 	.refine(decontaminates, DECONTAMINATES);
 
 const journalPath = flag(text(), "journal.jsonl, as `sample` and `run` write it", "JOURNAL");
+
+const rolloutFiles = flag(
+	z.array(text()),
+	"journal.jsonl, or filtered_samples.json with rejected_samples.jsonl, as `sample` and `run` write them",
+	"ROLLOUTS",
+	"repeat",
+);
+
+export const reportOptions = z.strictObject({
+	rollouts: rolloutFiles,
+	output_path: flag(text(), "the HTML file to write", "FILE"),
+	...reportFlags,
+	overwrite,
+});
+
+export const filterOptions = z
+	.strictObject({
+		rollouts: rolloutFiles,
+		output_path: flag(text(), "a folder, or the path of filtered_samples.json", "PATH"),
+		...filterFlags,
+		...exportFlags,
+		image_root: flag(text().optional(), "folder that --relative_paths are relative to", "DIR"),
+		relative_paths: relativePaths,
+		...reportFlags,
+		overwrite,
+	})
+	.refine(passRatesInOrder, PASS_RATES_IN_ORDER)
+	.refine(rootForRelative, ROOT_FOR_RELATIVE);
 
 export const inspectOptions = z.strictObject({ journal: journalPath, json: flag(toggle().default(false), "print JSON") });
 

@@ -1,7 +1,8 @@
 /** Each source against a few rows in its published form, written by test/reference/make_sources.py; which image is preferred is LightRFT's rule. */
 import { createHash } from "node:crypto";
-import { readFile, writeFile } from "node:fs/promises";
+import { readdir, readFile, writeFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
+import { pack } from "tar-stream";
 import { describe, expect, it } from "vitest";
 import { keyOf } from "../../src/dataset/key-of.js";
 import { type LoadDatasetOptions, loadDataset } from "../../src/dataset/load-dataset.js";
@@ -208,6 +209,37 @@ describe("pairs, by a mapping", () => {
 		const file = join(await temporaryFolder(), "m.yaml");
 		await writeFile(file, "a: [");
 		await expect(readPairMapping(file)).rejects.toThrow(/m\.yaml: expected YAML or JSON/);
+	});
+});
+
+describe("tar shards", () => {
+	it("have their images by the member's whole name, its last part, or what follows the key; plain and compressed", async () => {
+		const { records } = await read("hpdv3:shards");
+		expect(records.map(({ prompt }) => prompt)).toEqual(["number 0", "number 1", "number 2", "number 3"]);
+		const mapping: PairMapping = { prompt: "txt", imageA: "0.png", imageB: "1.png", preference: { always: "A" } };
+		const mapped = (await read("pairs:shards", { mapping })).records;
+		expect(mapped.map(({ prompt }) => prompt)).toEqual(["text 0", "text 1", "text 2", "text 3"]);
+		for (const [i, { images }] of mapped.entries()) {
+			const contents = (files: readonly string[]) => Promise.all(files.map((file) => readFile(file, "hex")));
+			expect(await contents(images)).toEqual(await contents(records[i].images));
+		}
+		expect(new Set(mapped.flatMap(({ images }) => images.map((image) => basename(image)))).size).toBe(8);
+	});
+
+	it("reach no file outside, whatever their JSON says and their members are called", async () => {
+		const folder = await temporaryFolder();
+		const archive = pack();
+		const row = { prompt: "p", path1: "../../1.0.jpg", path2: "/etc/hostname" };
+		archive.entry({ name: "../../1.json" }, JSON.stringify(row));
+		archive.entry({ name: "../../1.0.jpg" }, "picture");
+		archive.finalize();
+		const parts: Uint8Array[] = [];
+		for await (const part of archive) if (part instanceof Uint8Array) parts.push(part);
+		await writeFile(join(folder, "a.tar"), Buffer.concat(parts));
+		const imageCache = join(folder, "cache");
+		const { bad } = await read(`hpdv3:${join(folder, "a.tar")}`, { imageCache });
+		expect(bad).toMatchObject([{ row: 0, field: "path2", kind: "outside-root", value: { "0.jpg": { bytes: "7 bytes" } } }]);
+		expect((await readdir(folder)).sort()).toEqual(["a.tar", "cache"]);
 	});
 });
 

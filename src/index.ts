@@ -15,10 +15,16 @@ export { type CheckpointDigest, checkpointDigest } from "./checkpoint/checkpoint
 // Data set
 export type { BadRowOptions, RowCounts } from "./dataset/bad-rows.js";
 export { keyOf } from "./dataset/key-of.js";
-export { type ImageFault, type LoadDatasetOptions, loadDataset, type OrderPolicy, type PreferenceRecords } from "./dataset/load-dataset.js";
+export { type LoadDatasetOptions, loadDataset, type OrderPolicy, type PreferenceRecords } from "./dataset/load-dataset.js";
+export { type ParsedSource, parseSources } from "./dataset/parse-source.js";
 export { type PreferenceRecord, type ShownOrder, shownImages } from "./dataset/preference-record.js";
+export type { ImageFault } from "./dataset/read-record.js";
+export type { ShardName } from "./dataset/shard.js";
+export { checkPairMapping, type PairMapping, readPairMapping } from "./dataset/sources/mapped-pairs.js";
 // Files
 export { DatasetError, describeProblem, ROW_PROBLEM_KINDS, type RowProblem, type RowProblemKind } from "./files/dataset-error.js";
+export type { JsonRow } from "./files/parse-json-row.js";
+export { readRows } from "./files/read-rows.js";
 export { writeJsonArray, writeJsonLines } from "./files/write-json-rows.js";
 export { writeText } from "./files/write-text.js";
 // Model

@@ -32,8 +32,11 @@ const TABLE: Record<string, Row> = {
 	},
 	checkpoint: { imports: ["backend"], packages: ["node:fs", "zod"] },
 	nn: { imports: ["backend"] },
-	files: { imports: ["checkpoint/write-whole.ts"], packages: ["node:fs", "stream-json", "zod", "hyparquet-writer"] },
-	dataset: { imports: ["files"], packages: ["node:fs", "zod"] },
+	files: {
+		imports: ["checkpoint/write-whole.ts"],
+		packages: ["node:fs", "zod", "hyparquet", "hyparquet-writer", "fzstd", "tar-stream", "tinyglobby"],
+	},
+	dataset: { imports: ["files", "backend/setup/cache-folder.ts"], packages: ["node:fs", "zod", "yaml"] },
 	[SEAM]: { imports: [], types: ["backend"] },
 	model: {
 		imports: [SEAM, "backend", "nn", "checkpoint"],

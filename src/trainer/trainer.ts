@@ -81,6 +81,15 @@ export class Trainer {
 			lastCheckpoint = await saveTrainingCheckpoint(folder, { model, parameters, optimizer }, run, kept);
 			onEvent({ type: "checkpoint", step: run.step, dir: lastCheckpoint });
 		};
+		const evaluateWhenDue = async () => {
+			const due = run.step % evalEvery === 0 || run.step === totalSteps;
+			if (!evaluate || !due || run.evaluations.some(({ step }) => step === run.step)) return;
+			const scores = await evaluate(model, run.step);
+			run.evaluations.push({ step: run.step, scores });
+			onEvent({ type: "eval", step: run.step, scores });
+			await log?.write(run.step, Object.fromEntries(Object.entries(scores).map(([name, score]) => [`eval/${name}`, score])));
+			if (savePath !== undefined && best()?.step === run.step) await save(savePath);
+		};
 		try {
 			if (resumeFromCheckpoint !== undefined) {
 				lastCheckpoint = await findCheckpoint(resumeFromCheckpoint, (damaged) => onEvent({ type: "damaged-checkpoint", ...damaged }));
@@ -90,6 +99,7 @@ export class Trainer {
 			if (logDir !== undefined) log = await MetricsLog.open(logDir, resumeFromCheckpoint === undefined ? undefined : run.step);
 			const firstStep = run.step;
 			const started = performance.now();
+			if (firstStep > 0) await evaluateWhenDue(); // a run that was stopped in an evaluation has it to make up for
 
 			for await (const { step, epoch, examples, dropped: lost } of loadSteps(rows, model.processor, {
 				...{ trainBatchSize, seed, dataRoot, maxLength: promptMaxLen, lengths, firstStep, totalSteps },
@@ -124,14 +134,7 @@ export class Trainer {
 					if (record.step % loggingSteps === 0) await log?.write(record.step, trainScalars(record));
 				}
 				run.step = step + 1;
-
-				if (evaluate && (run.step % evalEvery === 0 || run.step === totalSteps)) {
-					const scores = await evaluate(model, run.step);
-					run.evaluations.push({ step: run.step, scores });
-					onEvent({ type: "eval", step: run.step, scores });
-					await log?.write(run.step, Object.fromEntries(Object.entries(scores).map(([name, score]) => [`eval/${name}`, score])));
-					if (savePath !== undefined && best()?.step === run.step) await save(savePath);
-				}
+				await evaluateWhenDue();
 				if (savePath !== undefined && run.step % saveSteps === 0) await save(savePath);
 			}
 			if (savePath !== undefined) await model.save(savePath);

@@ -185,6 +185,23 @@ describe("saving", () => {
 		await expect(train({ savePath: dir, signal: abort.signal, onEvent })).rejects.toThrow("ENOSPC");
 	});
 
+	it("makes up for an evaluation in which it was stopped, the last one, too", async () => {
+		for (const stopAt of [3, 12]) {
+			const abort = new AbortController();
+			const scores = (step: number) => ({ accuracy: step / 100 });
+			const stopping = async (_: unknown, step: number) => {
+				if (step < stopAt) return scores(step);
+				abort.abort(new Error("SIGTERM"));
+				throw abort.signal.reason;
+			};
+			const run = train({ savePath: at(String(stopAt)), evaluate: stopping, evalEvery: 3, signal: abort.signal });
+			await expect(run).rejects.toThrow("SIGTERM");
+			const evaluate = async (_: unknown, step: number) => scores(step);
+			const { evaluations } = await train({ evaluate, evalEvery: 3, resumeFromCheckpoint: at(String(stopAt)) });
+			expect(evaluations).toEqual([3, 6, 9, 12].map((step) => ({ step, scores: scores(step) })));
+		}
+	});
+
 	it("clears away what a killed run left half-written", async () => {
 		await mkdir(at(".checkpoint-3.123-abcd1234.tmp"));
 		await train({ savePath: dir, saveSteps: 12 });

@@ -13,11 +13,12 @@ export { type SetupOptions, type SetupResult, setup } from "./backend/setup.js";
 // Checkpoints
 export { type CheckpointDigest, checkpointDigest } from "./checkpoint/checkpoint-digest.js";
 // Data set
+export type { BadRowOptions, RowCounts } from "./dataset/bad-rows.js";
 export { keyOf } from "./dataset/key-of.js";
-export { type LoadDatasetOptions, loadDataset, type OrderPolicy } from "./dataset/load-dataset.js";
+export { type ImageFault, type LoadDatasetOptions, loadDataset, type OrderPolicy, type PreferenceRecords } from "./dataset/load-dataset.js";
 export { type PreferenceRecord, type ShownOrder, shownImages } from "./dataset/preference-record.js";
 // Files
-export { DatasetError, describeProblem, type RowProblem } from "./files/dataset-error.js";
+export { DatasetError, describeProblem, ROW_PROBLEM_KINDS, type RowProblem, type RowProblemKind } from "./files/dataset-error.js";
 export { writeJsonArray, writeJsonLines } from "./files/write-json-rows.js";
 export { writeText } from "./files/write-text.js";
 // Model
@@ -34,6 +35,7 @@ export {
 	type GenerationRequest,
 	type GenerativeModel,
 	ImageError,
+	type ImageErrorKind,
 	type Matrix,
 	type Message,
 	type ModelInputs,
@@ -42,6 +44,7 @@ export {
 } from "./model/generative-model.js";
 export { type HostedModel, type HostModelOptions, hostModel } from "./model/host/host-model.js";
 export { ModelHostCrashedError } from "./model/host/model-host-crashed-error.js";
+export { type CheckImageOptions, checkImage } from "./model/qwen2_5_vl/check-image.js";
 export type { Qwen2_5VLConfig } from "./model/qwen2_5_vl/config.js";
 export { initModel, type LoadModelOptions, loadModel, type SaveModelOptions, saveModel } from "./model/qwen2_5_vl/load.js";
 export { loadProcessor } from "./model/qwen2_5_vl/processor.js";

@@ -113,6 +113,16 @@ const dataFlags = {
 	limit: flag(whole().optional(), "at most so many pairs; default: all", "N"),
 	shuffle_buffer: flag(whole(0).default(0), "pairs held to shuffle the stream; 0 keeps the file's order", "N"),
 	max_bad_rows: flag(whole(0).default(0), "bad rows that may be left out; with more the command fails", "N"),
+	check_images: flag(
+		choice("exists", "header", "decode").default("header"),
+		"how closely images are looked at before anything is drawn; decode finds those that are cut off, and takes its time",
+		"HOW",
+	),
+	keep_duplicates: flag(
+		toggle().default(false),
+		"take a pair once for each row that it stands in; default: rows after its first are bad rows",
+	),
+	max_caption_chars: flag(whole().optional(), "a longer caption makes a bad row; default: 100000", "N"),
 };
 
 const ORDERS = ["stored", "random", "both"] as const;

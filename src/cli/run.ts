@@ -10,7 +10,7 @@ import { evaluationTable, scoreHeldOut } from "./held-out.js";
 import { Interrupted, interruptedWith } from "./interrupt.js";
 import { openJudge } from "./open-judge.js";
 import { type RunOptions, runOptions } from "./options.js";
-import { claimOutputs, clearOutputs, journalFile, runFiles } from "./outputs.js";
+import { claimOutputs, clearOutputs, journalFile, quarantineFile, runFiles } from "./outputs.js";
 import { chooseQuestion } from "./question.js";
 import { readConfig } from "./read-config.js";
 import { dataFiles, surveyHeldOut, surveyRecords } from "./records.js";
@@ -39,7 +39,7 @@ export const runCommand = (session: Session) =>
 			const sources = [...options.data_path, ...(options.eval_data_path ?? []), ...(options.decontaminate ?? [])];
 			const inputs = [options.model_path, ...dataFiles(sources)];
 			const journalAt = options.journal ?? journalFile(options.output_path);
-			await claimOutputs([journalAt], inputs, true);
+			await claimOutputs([journalAt, quarantineFile(options.output_path)], inputs, true);
 			// A run that was stopped goes on: what it has written until then may be written again, and its training's newest checkpoint is gone on from.
 			const goesOn = existsSync(journalAt) && !options.overwrite && !options.force_new && !isDone(files, options);
 			await claimOutputs([...Object.values(files), ...exported], inputs, options.overwrite || goesOn);
@@ -79,7 +79,7 @@ async function improve(
 ): Promise<void> {
 	const started = performance.now();
 	const question = await chooseQuestion(options, options.model_path, session);
-	const records = await surveyRecords(options, session);
+	const records = await surveyRecords(options, session, quarantineFile(options.output_path));
 	const heldOut = await surveyHeldOut(options, session);
 	const filters = await chooseFilters(options, session);
 	const evaluations: Record<string, Evaluation> = {};

@@ -23,9 +23,9 @@ import { chooseFilters } from "./filters.js";
 import { endWhenAborted, interruptedWith } from "./interrupt.js";
 import { openSampler } from "./open-judge.js";
 import { type DrawOptions, type ExportOptions, sampleOptions } from "./options.js";
-import { claimOutputs, exportFolder, journalFile, type SampleFiles, sampleFiles } from "./outputs.js";
+import { claimOutputs, exportFolder, journalFile, quarantineFile, type SampleFiles, sampleFiles } from "./outputs.js";
 import { chooseQuestion } from "./question.js";
-import { dataFiles, type SurveyedRecords, surveyRecords } from "./records.js";
+import { dataFiles, formatInput, type SurveyedRecords, surveyRecords } from "./records.js";
 import { drawingOptions, openSampleJournal } from "./sample-journal.js";
 import type { Session } from "./session.js";
 
@@ -42,7 +42,7 @@ export interface SampleResult {
  */
 export async function sampleJudgements(
 	model: GenerativeModel,
-	{ records, count }: SurveyedRecords,
+	{ records, count, input }: SurveyedRecords,
 	files: SampleFiles,
 	promptTemplate: string | undefined,
 	filters: readonly RolloutFilter[],
@@ -74,8 +74,8 @@ export async function sampleJudgements(
 			),
 		)
 		.finally(() => stage.end());
-	await writeText(files.stats, formatFilterReport(result.report));
-	await writeText(files.report, `${JSON.stringify(result.report, null, 2)}\n`);
+	await writeText(files.stats, `${formatFilterReport(result.report)}${formatInput(input)}`);
+	await writeText(files.report, `${JSON.stringify({ ...result.report, input }, null, 2)}\n`);
 	if (signal.aborted) {
 		throw interruptedWith(
 			signal,
@@ -133,11 +133,12 @@ export const sampleCommand = (session: Session) =>
 			const outputs = [...Object.values(files), ...exportedFiles(files, options)];
 			const inputs = dataFiles([...options.data_path, ...(options.decontaminate ?? [])]);
 			const journalAt = options.journal ?? journalFile(options.output_path);
-			await claimOutputs([journalAt], inputs, true);
+			const quarantine = quarantineFile(options.output_path);
+			await claimOutputs([journalAt, quarantine], inputs, true);
 			// Files that a journal has made may be made again from it.
 			await claimOutputs(outputs, inputs, options.overwrite || existsSync(journalAt));
 			const promptTemplate = await chooseQuestion(options, options.model_path, session);
-			const records = await surveyRecords(options, session);
+			const records = await surveyRecords(options, session, quarantine);
 			const filters = await chooseFilters(options, session);
 			await using model = await openSampler(options.model_path, options, session);
 			await using journal = await openSampleJournal(journalAt, model, promptTemplate, options, session);

@@ -11,9 +11,9 @@ import { type FileHandle, open } from "node:fs/promises";
 import { pipeline } from "node:stream";
 import { TextDecoder } from "node:util";
 import { DatasetError } from "./dataset-error.js";
+import { type JsonRow, parseJsonRow } from "./parse-json-row.js";
 
-/** A row as parsed, or why it could not be; `row` counts from 0, blank lines apart. */
-export type JsonRow = { row: number; value: unknown } | { row: number; expected: string; got: string };
+export type { JsonRow } from "./parse-json-row.js";
 
 const BYTE_ORDER_MARK = [0xef, 0xbb, 0xbf];
 const WHITE_SPACE = new Set([0x20, 0x09, 0x0a, 0x0d]);
@@ -92,25 +92,10 @@ async function* decodeUtf8(blocks: AsyncIterable<Buffer>): AsyncGenerator<string
 }
 
 async function* readLines(file: string, start: number): AsyncGenerator<JsonRow> {
-	const decoder = new TextDecoder("utf-8", { fatal: true });
 	let row = 0;
 	for await (const line of splitLines(createReadStream(file, { start, highWaterMark: BLOCK }))) {
 		if (line.every((byte) => WHITE_SPACE.has(byte))) continue;
-		yield parseLine(line, row++, decoder);
-	}
-}
-
-function parseLine(line: Buffer, row: number, decoder: TextDecoder): JsonRow {
-	let text: string;
-	try {
-		text = decoder.decode(line);
-	} catch {
-		return { row, expected: "UTF-8", got: `bytes that are not: ${JSON.stringify(line.toString("latin1").slice(0, 60))}` };
-	}
-	try {
-		return { row, value: JSON.parse(text) };
-	} catch (error) {
-		return { row, expected: "one JSON object on the line", got: `${JSON.stringify(text.slice(0, 60))} (${messageOf(error)})` };
+		yield parseJsonRow(line, row++);
 	}
 }
 

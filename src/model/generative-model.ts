@@ -194,14 +194,29 @@ export interface TrainableModel extends GenerativeModel {
 	save(dir: string): Promise<void>;
 }
 
+/** What is wrong with an image. `unreadable-image`: the file system's refusal, or a reason that nobody has named. */
+export type ImageErrorKind =
+	| "missing-image"
+	| "not-a-file"
+	| "unreadable-image"
+	| "empty-image"
+	| "not-an-image"
+	| "unsupported-image"
+	| "damaged-image"
+	| "oversized-image"
+	| "elongated-image";
+
 /** An image that could not be turned into pixel values; `reason` is for a person. */
 export class ImageError extends Error {
+	readonly kind: ImageErrorKind;
+
 	constructor(
 		readonly image: string,
 		readonly reason: string,
-		options?: ErrorOptions,
+		{ kind = "unreadable-image", ...options }: ErrorOptions & { kind?: ImageErrorKind } = {},
 	) {
 		super(`${image}: ${reason}`, options);
 		this.name = "ImageError";
+		this.kind = kind;
 	}
 }

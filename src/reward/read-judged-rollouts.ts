@@ -49,8 +49,11 @@ export async function* readJudgedRollouts(file: string): AsyncGenerator<JudgedRo
 		const checked = "expected" in read ? { ok: false as const, field: "", ...read } : checkRow(judgedRollout, read.value);
 		if (checked.ok) yield checked.value;
 		else {
-			const { field, expected, got } = checked;
-			throw DatasetError.ofRow({ file, row: read.row, field, expected, got }, "write the file again with `sample`, or correct the row");
+			const { field, kind, expected, got } = checked;
+			throw DatasetError.ofRow(
+				{ file, row: read.row, field, kind, expected, got },
+				"write the file again with `sample`, or correct the row",
+			);
 		}
 	}
 }

@@ -1,7 +1,9 @@
 /** What becomes of a run that is stopped, of its checkpoints that are damaged, and of one that is resumed as another run. */
+import { execFile } from "node:child_process";
 import { appendFile, mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { promisify } from "node:util";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { selectBackend } from "../../src/backend/select-backend.js";
 import { memory } from "../../src/backend/tf.js";
@@ -174,6 +176,28 @@ describe("saving", () => {
 		expect(await readdir(dir)).toEqual(["checkpoint-3"]);
 		model.save = save;
 		expect((await train({ resumeFromCheckpoint: dir })).steps).toBe(12);
+	});
+
+	it("the same on a real disk that is full; with room again it goes on to the same end", async (context) => {
+		const mount = (...options: string[]) => promisify(execFile)("mount", [...options, dir]);
+		const refused = await mount("-t", "tmpfs", "-o", "size=128k", "tfjs-rft-test").then(
+			() => undefined,
+			(error: Error) => error.message,
+		);
+		if (refused !== undefined) return context.skip(`no tmpfs can be mounted here (${refused.trim()})`);
+		try {
+			await expect(train({ savePath: dir, saveSteps: 3, saveTotalLimit: 1 })).rejects.toThrow("ENOSPC");
+			expect(await readdir(dir)).toEqual(["checkpoint-3"]);
+			await mount("-o", "remount,size=8m");
+			await train({ savePath: dir, saveSteps: 3, saveTotalLimit: 1, resumeFromCheckpoint: dir });
+			const got = await model.values();
+			await model[Symbol.asyncDispose]();
+			model = new BigramModel();
+			await train({});
+			expect(got).toEqual(await model.values());
+		} finally {
+			await promisify(execFile)("umount", [dir]);
+		}
 	});
 
 	it("throws why an aborted run could not be saved, and not the signal's reason", async () => {

@@ -15,10 +15,16 @@ export { type CheckpointDigest, checkpointDigest } from "./checkpoint/checkpoint
 // Data set
 export type { BadRowOptions, RowCounts } from "./dataset/bad-rows.js";
 export { keyOf } from "./dataset/key-of.js";
-export { type ImageFault, type LoadDatasetOptions, loadDataset, type OrderPolicy, type PreferenceRecords } from "./dataset/load-dataset.js";
+export { type LoadDatasetOptions, loadDataset, type OrderPolicy, type PreferenceRecords } from "./dataset/load-dataset.js";
+export { type ParsedSource, parseSources } from "./dataset/parse-source.js";
 export { type PreferenceRecord, type ShownOrder, shownImages } from "./dataset/preference-record.js";
+export type { ImageFault } from "./dataset/read-record.js";
+export type { ShardName } from "./dataset/shard.js";
+export { checkPairMapping, type PairMapping, readPairMapping } from "./dataset/sources/mapped-pairs.js";
 // Files
 export { DatasetError, describeProblem, ROW_PROBLEM_KINDS, type RowProblem, type RowProblemKind } from "./files/dataset-error.js";
+export type { JsonRow } from "./files/parse-json-row.js";
+export { readRows } from "./files/read-rows.js";
 export { writeJsonArray, writeJsonLines } from "./files/write-json-rows.js";
 export { writeText } from "./files/write-text.js";
 // Model
@@ -51,6 +57,9 @@ export { loadProcessor } from "./model/qwen2_5_vl/processor.js";
 export type { Qwen2_5VLModel } from "./model/qwen2_5_vl/qwen2_5_vl.js";
 export { RemoteError, type RemoteErrorKind } from "./model/remote/remote-error.js";
 export { type RemoteModelOptions, type RemoteRetry, remoteModel } from "./model/remote/remote-model.js";
+// The report
+export { type CollectReportOptions, collectReport, type ReportCollector } from "./report/collect-report.js";
+export { type ReportFacts, type WriteReportOptions, writeReport } from "./report/write-report.js";
 // Judging and filtering
 export {
 	type Calibration,
@@ -83,6 +92,7 @@ export { rewardFilter } from "./reward/filters/reward-filter.js";
 export { scoresAgree } from "./reward/filters/scores-agree.js";
 export { lengthBand, repeatedShare, repetition } from "./reward/filters/text.js";
 export { formatFilterReport } from "./reward/format-filter-report.js";
+export { gatherByRecord } from "./reward/gather-by-record.js";
 export { type JudgeOptions, judgeRollout } from "./reward/judge-rollout.js";
 export { collectStats, formatStats, type JudgementStats } from "./reward/judgement-stats.js";
 export { type JudgedRollout, OUTCOMES, type Outcome } from "./reward/outcome.js";
@@ -105,7 +115,7 @@ export { rolloutKey } from "./sampler/journal-key.js";
 export type { JournalEntry, JournalHeader, StoredRollout } from "./sampler/journal-line.js";
 export { compactJournal, type MergeReport, mergeJournals } from "./sampler/merge-journals.js";
 export { DEFAULT_COT_PROMPT, DEFAULT_NO_COT_PROMPT, fillTemplate, judgeMessages, readPromptTemplate } from "./sampler/prompt.js";
-export { type ReadJournal, readJournal } from "./sampler/read-journal.js";
+export { isJournal, type ReadJournal, readJournal, readJournalRollouts } from "./sampler/read-journal.js";
 export type { Rollout, VerdictScore } from "./sampler/rollout.js";
 export type { SamplingProgress } from "./sampler/sampling-progress.js";
 export { rolloutSeed } from "./sampler/seed.js";

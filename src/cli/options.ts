@@ -5,7 +5,17 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
-import { EXPORT_FORMATS, EXPORT_KINDS, EXPORT_LAYOUTS, LR_SCHEDULERS, loadDataset, OPTIMIZERS } from "../index.js";
+import {
+	checkPairMapping,
+	EXPORT_FORMATS,
+	EXPORT_KINDS,
+	EXPORT_LAYOUTS,
+	LR_SCHEDULERS,
+	OPTIMIZERS,
+	type PairMapping,
+	parseSources,
+	type ShardName,
+} from "../index.js";
 import { choice, flag, flagInfo, interval, positive, real, text, toggle, whole } from "./flag.js";
 import { normaliseKey } from "./normalise-flags.js";
 import { isRemote, parseRemoteJudge } from "./remote-judge.js";
@@ -60,11 +70,36 @@ const datasetSources = () =>
 		(value) => (value === undefined ? value : splitSources(value)),
 		z.array(text()).superRefine((sources, context) => {
 			try {
-				loadDataset(sources);
+				parseSources(sources);
 			} catch (error) {
 				context.addIssue({ code: "custom", message: (error as Error).message });
 			}
 		}),
+	);
+
+const hasMapped = (sources?: readonly string[]) => sources?.some((source) => source.startsWith("pairs:")) ?? false;
+
+/** A file with a mapping, or in a config file the mapping itself. */
+const pairMapping = () =>
+	z
+		.union([text(), z.record(z.string(), z.unknown())], { error: "expected a file, or in a config file a mapping" })
+		.transform((given, context) => {
+			if (typeof given === "string") return given;
+			try {
+				return checkPairMapping(given);
+			} catch (error) {
+				context.addIssue({ code: "custom", message: (error as Error).message });
+				return z.NEVER;
+			}
+		});
+
+const shardName = () =>
+	z.custom<ShardName>(
+		(value) => {
+			const [, index, count] = /^(\d{1,9})\/(\d{1,9})$/.exec(String(value)) ?? [];
+			return Number(index) >= 1 && Number(index) <= Number(count);
+		},
+		{ error: "expected i/n with i from 1 to n, such as 1/4 to 4/4" },
 	);
 
 /** `imagegen-cot-reward-5k:path.json` or the path alone: every source name of LightRFT's means the same ShareGPT rows. */
@@ -108,8 +143,20 @@ const modelFlags = {
 };
 
 const dataFlags = {
-	data_path: flag(datasetSources(), 'preference pairs, "hpdv3:path.json"; repeat it or separate by commas', "SOURCE", "repeat"),
+	data_path: flag(
+		datasetSources(),
+		'preference pairs, "hpdv3:path.json": a file, a folder or a pattern; "@0.7" after it: mixed with the others by weight; repeat it or separate by commas',
+		"SOURCE",
+		"repeat",
+	),
+	data_mapping: flag(
+		pairMapping().optional(),
+		"for pairs: sources, where in a row its caption, images and preference are (YAML or JSON)",
+		"FILE",
+	),
 	image_root: flag(text().optional(), "folder that image paths are relative to; default: each data file's own", "DIR"),
+	image_cache: flag(text().optional(), "folder for images that data files hold themselves; default: images in the user's cache", "DIR"),
+	shard: flag(shardName().optional(), "i/n, from 1/n to n/n: that part of the pairs, by their content; for n machines", "I/N"),
 	limit: flag(whole().optional(), "at most so many pairs; default: all", "N"),
 	shuffle_buffer: flag(whole(0).default(0), "pairs held to shuffle the stream; 0 keeps the file's order", "N"),
 	max_bad_rows: flag(whole(0).default(0), "bad rows that may be left out; with more the command fails", "N"),
@@ -200,6 +247,11 @@ const journalFlags = {
 	force_new: flag(toggle().default(false), "begin a new journal; one that is there keeps its content under another name"),
 };
 
+const reportFlags = {
+	gallery_size: flag(whole(0).default(200), "judgements that report.html shows with their pictures, at most", "N"),
+	gallery_seed: flag(whole(Number.MIN_SAFE_INTEGER).default(0), "of the draw for it", "N"),
+};
+
 const trainingFlags = {
 	train_batch_size: flag(whole().default(8), "conversations per step", "N"),
 	micro_train_batch_size: flag(whole().default(1), "conversations per forward pass: memory against speed", "N"),
@@ -264,6 +316,7 @@ const trainingFlags = {
 
 const heldOutFlags = {
 	eval_data_path: flag(datasetSources().optional(), "held-out pairs to evaluate on", "SOURCE", "repeat"),
+	eval_data_mapping: flag(pairMapping().optional(), "for pairs: sources among them, as --data_mapping", "FILE"),
 	eval_image_root: flag(text().optional(), "their image root; default: each data file's own folder", "DIR"),
 	eval_limit: flag(whole().optional(), "at most so many of them; default: all", "N"),
 };
@@ -283,6 +336,14 @@ const ONE_DTYPE = { path: ["bf16"], error: "expected it or --dtype float32, not 
 const isOurs = (o: z.output<z.ZodObject<typeof modelFlags>> & { model_path: string }) =>
 	!isRemote(o.model_path) ||
 	(o.backend === "auto" && o.dtype === "auto" && !o.bf16 && !o.eager && o.min_pixels === undefined && o.max_pixels === undefined);
+const mappingGiven = (o: { data_path: readonly string[]; data_mapping?: string | PairMapping }) =>
+	o.data_mapping !== undefined || !hasMapped(o.data_path);
+const MAPPING_GIVEN = { path: ["data_mapping"], error: "expected a file with a mapping, for the pairs: source" };
+const evalMappingGiven = (o: { eval_data_path?: readonly string[]; eval_data_mapping?: string | PairMapping }) =>
+	o.eval_data_mapping !== undefined || !hasMapped(o.eval_data_path);
+const EVAL_MAPPING_GIVEN = { path: ["eval_data_mapping"], error: "expected a file with a mapping, for the pairs: source" };
+const decontaminates = (o: { decontaminate?: readonly string[] }) => !hasMapped(o.decontaminate);
+const DECONTAMINATES = { path: ["decontaminate"], error: "expected sources with a schema of their own, not pairs:" };
 const SERVERS_OWN = {
 	path: ["model_path"],
 	error:
@@ -319,7 +380,9 @@ export const sampleOptions = z
 	.refine(bothOrdersShown, BOTH_ORDERS_SHOWN)
 	.refine(samplesDiffer, SAMPLES_DIFFER)
 	.refine(passRatesInOrder, PASS_RATES_IN_ORDER)
-	.refine(rootForRelative, ROOT_FOR_RELATIVE);
+	.refine(rootForRelative, ROOT_FOR_RELATIVE)
+	.refine(mappingGiven, MAPPING_GIVEN)
+	.refine(decontaminates, DECONTAMINATES);
 
 export const convertOptions = z
 	.strictObject({
@@ -357,7 +420,8 @@ export const trainOptions = z
 		...modelFlags,
 		overwrite,
 	})
-	.refine(oneDtype, ONE_DTYPE);
+	.refine(oneDtype, ONE_DTYPE)
+	.refine(evalMappingGiven, EVAL_MAPPING_GIVEN);
 
 export const evaluateOptions = z
 	.strictObject({
@@ -373,7 +437,8 @@ export const evaluateOptions = z
 	})
 	.refine(oneDtype, ONE_DTYPE)
 	.refine(isOurs, SERVERS_OWN)
-	.refine(notBothQuestions, NOT_BOTH_QUESTIONS);
+	.refine(notBothQuestions, NOT_BOTH_QUESTIONS)
+	.refine(mappingGiven, MAPPING_GIVEN);
 
 export const runOptions = z
 	.strictObject({
@@ -389,6 +454,7 @@ export const runOptions = z
 		relative_paths: relativePaths,
 		...trainingFlags,
 		...heldOutFlags,
+		...reportFlags,
 		seed,
 		...modelFlags,
 		...journalFlags,
@@ -399,9 +465,40 @@ export const runOptions = z
 	.refine(bothOrdersShown, BOTH_ORDERS_SHOWN)
 	.refine(samplesDiffer, SAMPLES_DIFFER)
 	.refine(passRatesInOrder, PASS_RATES_IN_ORDER)
-	.refine(rootForRelative, ROOT_FOR_RELATIVE);
+	.refine(rootForRelative, ROOT_FOR_RELATIVE)
+	.refine(mappingGiven, MAPPING_GIVEN)
+	.refine(evalMappingGiven, EVAL_MAPPING_GIVEN)
+	.refine(decontaminates, DECONTAMINATES);
 
 const journalPath = flag(text(), "journal.jsonl, as `sample` and `run` write it", "JOURNAL");
+
+const rolloutFiles = flag(
+	z.array(text()),
+	"journal.jsonl, or filtered_samples.json with rejected_samples.jsonl, as `sample` and `run` write them",
+	"ROLLOUTS",
+	"repeat",
+);
+
+export const reportOptions = z.strictObject({
+	rollouts: rolloutFiles,
+	output_path: flag(text(), "the HTML file to write", "FILE"),
+	...reportFlags,
+	overwrite,
+});
+
+export const filterOptions = z
+	.strictObject({
+		rollouts: rolloutFiles,
+		output_path: flag(text(), "a folder, or the path of filtered_samples.json", "PATH"),
+		...filterFlags,
+		...exportFlags,
+		image_root: flag(text().optional(), "folder that --relative_paths are relative to", "DIR"),
+		relative_paths: relativePaths,
+		...reportFlags,
+		overwrite,
+	})
+	.refine(passRatesInOrder, PASS_RATES_IN_ORDER)
+	.refine(rootForRelative, ROOT_FOR_RELATIVE);
 
 export const inspectOptions = z.strictObject({ journal: journalPath, json: flag(toggle().default(false), "print JSON") });
 

@@ -40,9 +40,15 @@ export function exportFolder({ filtered }: Pick<SampleFiles, "filtered">): strin
 	return join(dirname(filtered), "exports");
 }
 
+/** The HTML report, beside the filtered samples. */
+export function pageFile({ filtered }: Pick<SampleFiles, "filtered">): string {
+	return join(dirname(filtered), "report.html");
+}
+
 export function runFiles(folder: string) {
 	return {
 		...sampleFiles(join(folder, "filtered_samples.json")),
+		page: pageFile(sampleFiles(join(folder, "filtered_samples.json"))),
 		conversations: join(folder, "rejection_sampling_train.json"),
 		checkpoint: join(folder, "checkpoint"),
 		logs: join(folder, "logs"),

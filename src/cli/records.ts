@@ -8,13 +8,17 @@ import {
 	describeProblem,
 	type LoadDatasetOptions,
 	loadDataset,
+	type PairMapping,
 	type PreferenceRecord,
+	parseSources,
 	type RowCounts,
 	type RowProblem,
+	readPairMapping,
 	writeJsonLines,
 } from "../index.js";
 import type { DataOptions, HeldOutOptions } from "./options.js";
 import type { Session } from "./session.js";
+import { UsageError } from "./usage-error.js";
 
 export interface SurveyedRecords {
 	records: AsyncIterable<PreferenceRecord>;
@@ -35,7 +39,8 @@ const ENOUGH = 1000;
 export async function surveyRecords(options: DataOptions, session: Session, quarantine?: string): Promise<SurveyedRecords> {
 	const { data_path, max_bad_rows: allowed } = options;
 	const sources = data_path.join(", ");
-	const open = (budget: Pick<LoadDatasetOptions, "onBadRow" | "maxBadRows">) => loadDataset(data_path, { ...reading(options), ...budget });
+	const asked = await reading(options);
+	const open = (budget: Pick<LoadDatasetOptions, "onBadRow" | "maxBadRows">) => loadDataset(data_path, { ...asked, ...budget });
 	const surveyed = quarantine === undefined ? await survey(open, allowed, session) : await quarantined(quarantine, open, allowed, session);
 	const { count, input } = surveyed;
 	const badRows = input.rows - input.records;
@@ -47,19 +52,31 @@ export async function surveyRecords(options: DataOptions, session: Session, quar
 			`${sources}: ${atLeast}${bad}, at most ${allowed} allowed${where}; correct them, or leave them out with --max_bad_rows ${badRows}`,
 		);
 	}
+	if (input.ties > 0) session.note(`${input.ties === 1 ? "1 tie" : `${input.ties} ties`} left out: people preferred neither image`);
 	if (badRows > 0) session.note(`${bad} left out${where}: ${describeKinds(input)}`);
 	if (count === 0) throw new Error(`${sources}: expected at least one record, got none`);
 	// The survey has reported them; more of them now would be rows that have gone bad meanwhile.
 	return { records: open({ onBadRow: () => undefined, maxBadRows: badRows }), count, input };
 }
 
-function reading(options: DataOptions): LoadDatasetOptions {
+async function reading(options: DataOptions): Promise<LoadDatasetOptions> {
+	const { data_mapping, image_cache: imageCache, shard } = options;
+	const mapping = typeof data_mapping === "string" ? await readMapping(data_mapping) : data_mapping;
 	const { image_root, limit, shuffle_buffer, orders, seed, max_caption_chars, keep_duplicates, check_images } = options;
 	return {
 		...{ imageRoot: image_root, limit, shuffleBuffer: shuffle_buffer, order: orders, seed, maxPromptLength: max_caption_chars },
 		duplicates: keep_duplicates ? "keep" : "refuse",
+		...{ mapping, imageCache, shard },
 		...(check_images !== "exists" && { checkImage: (path) => checkImage(path, { decode: check_images === "decode" }) }),
 	};
+}
+
+async function readMapping(file: string): Promise<PairMapping> {
+	try {
+		return await readPairMapping(file);
+	} catch (error) {
+		throw new UsageError(`--data_mapping ${file}: ${(error as Error).message}`);
+	}
 }
 
 type Open = (budget: Pick<LoadDatasetOptions, "onBadRow">) => ReturnType<typeof loadDataset>;
@@ -106,20 +123,27 @@ const describeKinds = ({ bad }: RowCounts) =>
 
 /** For the text of the statistics. */
 export function formatInput(input: RowCounts): string {
-	const { rows, records, bad } = input;
+	const { rows, records, bad, ties } = input;
 	const kinds = Object.entries(bad).map(([kind, count]) => `rows quarantined as ${kind}: ${count}\n`);
-	return `rows read: ${rows}\nrows quarantined: ${rows - records}\n${kinds.join("")}`;
+	return `${ties > 0 ? `ties left out: ${ties}\n` : ""}rows read: ${rows}\nrows quarantined: ${rows - records}\n${kinds.join("")}`;
 }
 
 /** Held-out pairs, both ways round; undefined where none are given. */
 export async function surveyHeldOut(options: HeldOutOptions, session: Session): Promise<SurveyedRecords | undefined> {
-	const { eval_data_path: data_path, eval_image_root: image_root, eval_limit: limit, seed } = options;
+	const { eval_data_path: data_path, eval_data_mapping: data_mapping, eval_image_root: image_root, eval_limit: limit, seed } = options;
 	if (data_path === undefined) return undefined;
-	const checks = { check_images: "header", keep_duplicates: true, max_caption_chars: undefined, max_bad_rows: 0 } as const;
-	return surveyRecords({ data_path, image_root, limit, seed, orders: "both", shuffle_buffer: 0, ...checks }, session);
+	const checks = {
+		check_images: "header",
+		keep_duplicates: true,
+		max_caption_chars: undefined,
+		max_bad_rows: 0,
+		image_cache: undefined,
+		shard: undefined,
+	} as const;
+	return surveyRecords({ data_path, data_mapping, image_root, limit, seed, orders: "both", shuffle_buffer: 0, ...checks }, session);
 }
 
-/** The files of `schema:path` sources. */
+/** What `schema:path@weight` sources name: files, folders, patterns. */
 export function dataFiles(sources: readonly string[]): string[] {
-	return sources.map((source) => source.slice(source.indexOf(":") + 1));
+	return sources.flatMap((source) => parseSources(source).map(({ path }) => path));
 }

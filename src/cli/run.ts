@@ -2,7 +2,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { type Evaluation, type GenerativeModel, writeText } from "../index.js";
+import { collectReport, type Evaluation, type GenerativeModel, type ReportFacts, writeReport, writeText } from "../index.js";
 import { convertJudgements } from "./convert.js";
 import { defineCommand } from "./define-command.js";
 import { chooseFilters } from "./filters.js";
@@ -83,6 +83,16 @@ async function improve(
 	const heldOut = await surveyHeldOut(options, session);
 	const filters = await chooseFilters(options, session);
 	const evaluations: Record<string, Evaluation> = {};
+	const page = collectReport({ gallery: options.gallery_size, seed: options.gallery_seed, filters: filters.map(({ name }) => name) });
+	const facts: ReportFacts = {
+		facts: {
+			judge: options.model_path,
+			data: options.data_path.join(", "),
+			drawn: `${options.samples_per_record} per pair and shown order (${options.orders}), temperature ${options.temperature}, seed ${options.seed}`,
+		},
+		dataRows: records.input.rows,
+		evaluations,
+	};
 	const score = async (when: "before" | "after", model: GenerativeModel) => {
 		if (heldOut) evaluations[when] = await scoreHeldOut(model, heldOut, question, options, `judge ${when}`, session);
 		if (heldOut) await writeText(evaluationFile(files.logs), `${JSON.stringify(evaluations, null, 2)}\n`);
@@ -96,11 +106,15 @@ async function improve(
 		await mkdir(files.logs, { recursive: true });
 		await writeText(join(files.logs, "options.json"), `${JSON.stringify(options, null, 2)}\n`);
 		await score("before", judge);
-		const sampled = await sampleJudgements(judge, records, files, question, filters, journal, options, session);
+		const sampled = await sampleJudgements(judge, records, files, question, filters, journal, options, session, page);
+		facts.exported = sampled.exported;
 		remaining.shift();
 		session.print(describeSample(sampled));
 		if (sampled.report.kept === 0) {
-			throw new Error(`no judgement was kept, so there is nothing to train on; ${files.stats} and ${files.rejected} say why`);
+			await writeReport(files.page, page, facts);
+			throw new Error(
+				`no judgement was kept, so there is nothing to train on; ${files.page}, ${files.stats} and ${files.rejected} say why`,
+			);
 		}
 	}
 	const { relative_paths, image_root } = options;
@@ -115,6 +129,14 @@ async function improve(
 	remaining.shift();
 	session.print(`${conversations} conversations, ${steps} steps, loss ${finalLoss.toFixed(4)}`);
 	await score("after", model);
+	await writeReport(files.page, page, facts);
 	if (heldOut) session.print(evaluationTable(evaluations));
-	session.print([`${((performance.now() - started) / 1000).toFixed(0)} s in all; files:`, ...Object.values(files)].join("\n"));
+	const { page: _, ...others } = files;
+	session.print(
+		[
+			`${((performance.now() - started) / 1000).toFixed(0)} s in all; files:`,
+			...Object.values(others),
+			`report, to open in a browser: ${files.page}`,
+		].join("\n"),
+	);
 }

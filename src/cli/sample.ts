@@ -11,7 +11,10 @@ import {
 	type GenerativeModel,
 	generateCoT,
 	type Journal,
+	type ReportCollector,
+	type Rollout,
 	type RolloutFilter,
+	type RowCounts,
 	type WriteExportsOptions,
 	writeExports,
 	writeJsonArray,
@@ -38,6 +41,7 @@ export interface SampleResult {
 /**
  * Samples what the journal has not, judges, filters, and writes the files as it goes.
  * @param filters as `chooseFilters` gives them
+ * @param page is given every record, for a report
  * @throws Interrupted after a signal: the files are whole and hold what was sampled until then, up to the first judgement that is missing.
  */
 export async function sampleJudgements(
@@ -49,6 +53,7 @@ export async function sampleJudgements(
 	journal: Journal,
 	options: DrawOptions,
 	session: Session,
+	page?: ReportCollector,
 ): Promise<SampleResult> {
 	const { signal } = session;
 	const { use_cot: useCot } = options;
@@ -63,19 +68,11 @@ export async function sampleJudgements(
 		},
 	};
 	const result = await session
-		.finishing((drain) =>
-			writeJsonLines(files.rejected, (onRejected) =>
-				withExports(files, options, async (onRecord) => {
-					const rollouts = generateCoT(records, model, { ...drawing, drain });
-					const kept = filterRollouts(endWhenAborted(rollouts, signal), filters, { useCot, onRejected, onRecord });
-					await writeJsonArray(files.filtered, kept);
-					return kept.report;
-				}),
-			),
-		)
+		.finishing((drain) => {
+			const rollouts = endWhenAborted(generateCoT(records, model, { ...drawing, drain }), signal);
+			return keepRollouts(rollouts, files, filters, useCot, options, { page, input });
+		})
 		.finally(() => stage.end());
-	await writeText(files.stats, `${formatFilterReport(result.report)}${formatInput(input)}`);
-	await writeText(files.report, `${JSON.stringify({ ...result.report, input }, null, 2)}\n`);
 	if (signal.aborted) {
 		throw interruptedWith(
 			signal,
@@ -83,6 +80,31 @@ export async function sampleJudgements(
 				`The same command goes on from ${journal.file}, where all ${journal.size} finished judgements are`,
 		);
 	}
+	return result;
+}
+
+/** Filters rollouts, and writes what is kept, what is not, the exports and the statistics. @param page is given every record; `input` stands in the statistics */
+export async function keepRollouts(
+	rollouts: AsyncIterable<Rollout>,
+	files: SampleFiles,
+	filters: readonly RolloutFilter[],
+	useCot: boolean,
+	options: ExportOptions,
+	{ page, input }: { page?: ReportCollector; input?: RowCounts },
+): Promise<SampleResult> {
+	const result = await writeJsonLines(files.rejected, (onRejected) =>
+		withExports(files, options, async (add) => {
+			const onRecord = async (record: FilteredRecord) => {
+				page?.add(record);
+				await add?.(record);
+			};
+			const kept = filterRollouts(rollouts, filters, { useCot, onRejected, onRecord });
+			await writeJsonArray(files.filtered, kept);
+			return kept.report;
+		}),
+	);
+	await writeText(files.stats, `${formatFilterReport(result.report)}${input ? formatInput(input) : ""}`);
+	await writeText(files.report, `${JSON.stringify({ ...result.report, input }, null, 2)}\n`);
 	return result;
 }
 

@@ -6,10 +6,13 @@ import { DatasetError, type RowProblem, type RowProblemKind } from "../files/dat
 
 /** What a reading came to. `rows` are `records` and all of `bad` together. */
 export interface RowCounts {
+	/** Where a row makes several pairs, each of them counts. */
 	rows: number;
 	records: number;
 	/** Bad rows by kind; kinds without one are left out. */
 	bad: Partial<Record<RowProblemKind, number>>;
+	/** Pairs of which people preferred neither image; left out, and not counted as rows. */
+	ties: number;
 }
 
 export interface BadRowOptions {
@@ -23,7 +26,7 @@ const SHOWN = 5;
 
 /** Counts one reading's rows. */
 export class RowTally {
-	readonly counts: RowCounts = { rows: 0, records: 0, bad: {} };
+	readonly counts: RowCounts = { rows: 0, records: 0, bad: {}, ties: 0 };
 	private readonly first: RowProblem[] = [];
 
 	constructor(private readonly options: BadRowOptions = {}) {}
@@ -31,6 +34,10 @@ export class RowTally {
 	record(): void {
 		this.counts.rows++;
 		this.counts.records++;
+	}
+
+	tie(): void {
+		this.counts.ties++;
 	}
 
 	/** @throws DatasetError for more than the budget, and for the first where nobody is told; what `onBadRow` throws. */

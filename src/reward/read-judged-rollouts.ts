@@ -20,6 +20,7 @@ const judgedRollout = z.object({
 		preferred: zeroOrOne,
 		order: z.union([z.tuple([z.literal(0), z.literal(1)]), z.tuple([z.literal(1), z.literal(0)])]),
 		source: z.object({ name: z.string(), file: z.string(), row: count }),
+		criteria: z.string().optional(),
 		choiceDist: z.array(z.number()).optional(),
 		confidence: z.number().optional(),
 		model1: z.string().optional(),

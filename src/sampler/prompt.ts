@@ -68,6 +68,13 @@ export function fillTemplate(template: string, prompt: string): string {
 	return template.split(PROMPT_TOKEN).join(prompt.replace(PLACEHOLDER, "< $1 >"));
 }
 
+/** By what to compare, where a record says it; the words are those of LightRFT's `omnirewardbench.py`. */
+export function criteriaText(criteria: string | undefined): string {
+	return criteria === undefined
+		? ""
+		: `\nPlease give your evaluation considering the following criteria: ${fillTemplate(PROMPT_TOKEN, criteria)}.`;
+}
+
 /** The judge's question as a conversation of one user message. @param images in the order in which they are shown. */
 export function judgeMessages(images: readonly [string, string], question: string): Message[] {
 	const content: ContentPart[] = [

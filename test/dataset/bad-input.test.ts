@@ -121,7 +121,7 @@ describe("rows", () => {
 		const all = loadDataset([source, source], { onBadRow: () => undefined });
 		expect(await collect(all)).toHaveLength(3);
 		expect(await collect(all)).toHaveLength(3);
-		expect(all.counts).toEqual({ rows: 10, records: 3, bad: { duplicate: 7 } });
+		expect(all.counts).toEqual({ rows: 10, records: 3, bad: { duplicate: 7 }, ties: 0 });
 	});
 
 	it("of wrong types, numbers that are none, broken UTF-8 and depth without end are refused, and the next is read", async () => {
@@ -193,7 +193,7 @@ describe("the budget", () => {
 		expect(told).toHaveLength(3);
 		const enough = loadDataset(source, { maxBadRows: 3, onBadRow: () => undefined });
 		expect(await collect(enough)).toHaveLength(1);
-		expect(enough.counts).toEqual({ rows: 4, records: 1, bad: { "wrong-type": 2, "missing-image": 1 } });
+		expect(enough.counts).toEqual({ rows: 4, records: 1, bad: { "wrong-type": 2, "missing-image": 1 }, ties: 0 });
 	});
 
 	it("does not let rows go untold", async () => {

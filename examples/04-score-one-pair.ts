@@ -1,6 +1,6 @@
 /**
  * One pair, one reward: how likely a judge finds each of two images the better one for a caption. Both shown orders are asked and averaged, since a judge may lean to
- * one side. `--no-reasoning` asks for the answer at once: a tenth of the time, and less to go by.
+ * one side. `--no-reasoning` asks for the answer at once: less time, and less to go by.
  *
  *     npx tsx examples/04-score-one-pair.ts "two blue triangles on the left" a.png b.png [--judge examples/judge]
  */

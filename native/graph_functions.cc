@@ -17,6 +17,8 @@
 #include "tfjs_backend.h"
 #undef private
 
+#include "few_rows_op.h"
+
 #undef NAPI_MODULE
 #define NAPI_MODULE(name, init)  // The module's entry point is at the end of this file.
 #include "tfjs_binding.cc"
@@ -239,11 +241,14 @@ napi_value RunAsync(napi_env env, napi_callback_info info) {
 
 NAPI_MODULE_INIT() {
   napi_value result = tfnodejs::InitTFNodeJSBinding(env, exports);
+  napi_value few_rows_instructions;
+  napi_create_string_utf8(env, few_rows::RegisterOp().c_str(), NAPI_AUTO_LENGTH, &few_rows_instructions);
   const napi_property_descriptor functions[] = {
       {"addFunction", nullptr, tfnodejs::AddFunction, nullptr, nullptr, nullptr, napi_default, nullptr},
       {"removeFunction", nullptr, tfnodejs::RemoveFunction, nullptr, nullptr, nullptr, napi_default, nullptr},
       {"inferOutputs", nullptr, tfnodejs::InferOutputs, nullptr, nullptr, nullptr, napi_default, nullptr},
       {"runAsync", nullptr, tfnodejs::RunAsync, nullptr, nullptr, nullptr, napi_default, nullptr},
+      {"fewRowsInstructions", nullptr, nullptr, nullptr, nullptr, few_rows_instructions, napi_enumerable, nullptr},
   };
   napi_define_properties(env, exports, sizeof(functions) / sizeof(functions[0]), functions);
   return result;

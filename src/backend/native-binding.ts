@@ -53,6 +53,8 @@ export interface NativeBinding {
 	identityAfter?(id: number, dtype: number, others: readonly number[]): NativeTensor;
 	/** `executeOp(name, [], ids, n)` on a thread of its own. The inputs may be deleted before it ends. */
 	runAsync?(name: string, inputIds: number[], numOutputs: number): Promise<NativeTensor[]>;
+	/** The instruction set that the op FewRowsMatMul uses; empty where this processor has none for it, and no such op. */
+	readonly fewRowsInstructions?: string;
 }
 
 /** What the backend keeps of a tensor. */

@@ -4,6 +4,7 @@
  * so layers need not know. The gradient of a float32 matrix is float32, made of bfloat16 operands as torch's autocast makes it.
  */
 import { gatherBfloat16, isBfloat16, matMulBfloat16, reshapeBfloat16, toBfloat16, toFloat32 } from "../backend/bfloat16.js";
+import { fewRowsMatMul, isFewRows } from "../backend/few-rows-matmul.js";
 import {
 	customGrad,
 	type GradSaveFunc,
@@ -34,8 +35,9 @@ export class WeightMatrix {
 	 * @returns [N, out]
 	 */
 	project(x: Tensor2D): Tensor2D {
-		if (this.bfloat16) return projectBfloat16(x, this.weight);
 		const { weight } = this;
+		if (isFewRows(x.shape[0], weight)) return projectFewRows(x, weight, this.bfloat16);
+		if (this.bfloat16) return projectBfloat16(x, weight);
 		return matMul(x, (weight.rank === 2 ? weight : reshape(weight, [weight.shape[0], -1])) as Tensor as Tensor2D, false, true);
 	}
 
@@ -61,6 +63,20 @@ export class WeightMatrix {
 	}
 }
 
+/** The product of few rows in the addon's op. Its result is not rounded to bfloat16. */
+function projectFewRows(x: Tensor2D, weight: Variable, bfloat16: boolean): Tensor2D {
+	const frozen = isBfloat16(weight);
+	const op = customGrad((...args) => {
+		const [x, save] = [args[0] as Tensor2D, args[args.length - 1] as unknown as GradSaveFunc];
+		save([x]);
+		return {
+			value: fewRowsMatMul(x, bfloat16 ? matrixBfloat16(weight) : (weight as Tensor as Tensor2D)),
+			gradFunc: bfloat16 ? gradientBfloat16(weight) : gradientFloat32(weight),
+		};
+	});
+	return (frozen ? op(x) : op(x, weight)) as Tensor2D;
+}
+
 /** The weight is rounded again for the backward pass rather than kept: that costs little beside the products. */
 function projectBfloat16(x: Tensor2D, weight: Variable): Tensor2D {
 	const frozen = isBfloat16(weight);
@@ -68,18 +84,28 @@ function projectBfloat16(x: Tensor2D, weight: Variable): Tensor2D {
 		const save = args[args.length - 1] as unknown as GradSaveFunc;
 		const rounded = toBfloat16(args[0] as Tensor2D);
 		save([rounded]);
-		return {
-			value: toFloat32(matMulBfloat16(rounded, matrixBfloat16(weight), false, true)),
-			gradFunc: (dy: Tensor, [rounded]: Tensor[]) => {
-				const narrow = toBfloat16(dy as Tensor2D); // [N, out]
-				const dx = toFloat32(matMulBfloat16(narrow, matrixBfloat16(weight)));
-				if (frozen) return [dx];
-				const dw = toFloat32(matMulBfloat16(narrow, rounded as Tensor2D, true, false));
-				return [dx, reshape(dw, weight.shape)];
-			},
-		};
+		return { value: toFloat32(matMulBfloat16(rounded, matrixBfloat16(weight), false, true)), gradFunc: gradientBfloat16(weight) };
 	});
 	return (frozen ? op(x) : op(x, weight)) as Tensor2D;
+}
+
+/** Of x Wᵀ by x and, unless the weight is frozen, by W; x was saved, in either type. */
+function gradientBfloat16(weight: Variable) {
+	return (dy: Tensor, [x]: Tensor[]): Tensor[] => {
+		const narrow = toBfloat16(dy as Tensor2D); // [N, out]
+		const dx = toFloat32(matMulBfloat16(narrow, matrixBfloat16(weight)));
+		if (isBfloat16(weight)) return [dx];
+		const rounded = isBfloat16(x) ? x : toBfloat16(x);
+		const dw = toFloat32(matMulBfloat16(narrow, rounded as Tensor2D, true, false));
+		return [dx, reshape(dw, weight.shape)];
+	};
+}
+
+function gradientFloat32(weight: Variable) {
+	return (dy: Tensor, [x]: Tensor[]): Tensor[] => [
+		matMul(dy as Tensor2D, weight as Tensor as Tensor2D),
+		matMul(dy as Tensor2D, x as Tensor2D, true, false),
+	];
 }
 
 /** [out, in] in bfloat16 */

@@ -155,6 +155,28 @@ FEW_ROWS_BF16 inline void DotBf16(const uint16_t *w, size_t w_stride, const uint
   for (int n = 0; n < N; n++) StoreSums(sums[n], out + n * kBlock);
 }
 
+// int8 weights are widened in registers, which is worth it as long as no more rows of x need them than fit there.
+template <int N>
+FEW_ROWS_BF16 inline void DotInt8(const int8_t *w, size_t w_stride, const uint16_t *x, size_t x_stride, size_t k, float *out) {
+  __m512 sums[N][kBlock];
+  for (int n = 0; n < N; n++)
+    for (size_t r = 0; r < kBlock; r++) sums[n][r] = _mm512_setzero_ps();
+  for (size_t i = 0; i < k; i += 32) {
+    __m512bh rows[kBlock];
+    for (size_t r = 0; r < kBlock; r++) {
+      const int8_t *const bytes = w + r * w_stride + i;
+      const __m512 low = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i *>(bytes))));
+      const __m512 high = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i *>(bytes + 16))));
+      rows[r] = _mm512_cvtne2ps_pbh(high, low);
+    }
+    for (int n = 0; n < N; n++) {
+      const __m512bh value = (__m512bh)_mm512_loadu_si512(x + n * x_stride + i);
+      for (size_t r = 0; r < kBlock; r++) sums[n][r] = _mm512_dpbf16_ps(sums[n][r], rows[r], value);
+    }
+  }
+  for (int n = 0; n < N; n++) StoreSums(sums[n], out + n * kBlock);
+}
+
 template <int N>
 FEW_ROWS_AVX512 inline void DotAvx512(const float *w, size_t w_stride, const float *x, size_t x_stride, size_t k, float *out) {
   __m512 sums[N][kBlock];
@@ -229,6 +251,17 @@ inline void DotsAvx2(const void *w, size_t w_stride, const void *x, size_t x_str
     done += rows;
   }
 }
+
+constexpr size_t kInt8Rows = 4;
+
+inline void DotsInt8(const void *weights, size_t w_stride, const void *x, size_t x_stride, size_t k, size_t n, float *out) {
+  const int8_t *const w = static_cast<const int8_t *>(weights);
+  const uint16_t *const rows = static_cast<const uint16_t *>(x);
+  if (n == 1) return DotInt8<1>(w, w_stride, rows, x_stride, k, out);
+  if (n == 2) return DotInt8<2>(w, w_stride, rows, x_stride, k, out);
+  if (n == 3) return DotInt8<3>(w, w_stride, rows, x_stride, k, out);
+  DotInt8<4>(w, w_stride, rows, x_stride, k, out);
+}
 #undef FEW_ROWS_CASE
 
 // `count` elements, widened; and zeros up to `padded`.
@@ -295,8 +328,9 @@ struct Method {
   Widen x, w;    // w: null where weights are multiplied as they are
 };
 
-inline Method MethodFor(Type type) {
+inline Method MethodFor(Type type, size_t rows) {
   const Instructions best = BestInstructions();
+  if (best == Instructions::kAvx512Bf16 && type == Type::kInt8 && rows <= kInt8Rows) return {2, DotsInt8, FloatToBf16, nullptr};
   if (best == Instructions::kAvx512Bf16 && type != Type::kFloat32) {
     return {2, DotsBf16, FloatToBf16, type == Type::kInt8 ? Int8ToBf16 : nullptr};
   }
@@ -312,21 +346,22 @@ inline char *Scratch(int which, size_t bytes) {
 }
 
 inline void Multiply(const Product &p) {
-  const Method method = MethodFor(p.type);
+  const Method method = MethodFor(p.type, p.rows);
   const size_t padded = (p.in + kVector - 1) / kVector * kVector;
   const size_t stored = BytesOf(p.type), row_bytes = padded * method.bytes;
   char *const x = Scratch(0, p.rows * row_bytes);
   for (size_t n = 0; n < p.rows; n++) method.x(p.x + n * p.in, x + n * row_bytes, p.in, padded);
-  const Widen widen = method.w ? method.w : stored == 2 ? Copy<2> : Copy<4>;
+  const Widen widen = method.w ? method.w : stored == 1 ? Copy<1> : stored == 2 ? Copy<2> : Copy<4>;
+  const size_t block_bytes = padded * (method.w ? method.bytes : stored);  // of a row of W
   const auto part = [&](int index) {
     float *const sums = reinterpret_cast<float *>(Scratch(1, p.rows * kBlock * sizeof(float)));
-    char *const block = Scratch(2, kBlock * row_bytes);
+    char *const block = Scratch(2, kBlock * block_bytes);
     const size_t end = std::min(p.out, (index + 1) * kPartRows);
     for (size_t first = index * kPartRows; first < end; first += kBlock) {
       const size_t count = std::min(kBlock, end - first);
       const char *w = static_cast<const char *>(p.w) + first * p.in * stored;
       if (method.w || padded != p.in || count < kBlock) {
-        for (size_t r = 0; r < kBlock; r++) widen(w + std::min(r, count - 1) * p.in * stored, block + r * row_bytes, p.in, padded);
+        for (size_t r = 0; r < kBlock; r++) widen(w + std::min(r, count - 1) * p.in * stored, block + r * block_bytes, p.in, padded);
         w = block;
       }
       method.dots(w, padded, x, padded, padded, p.rows, sums);

@@ -53,6 +53,8 @@ export interface NativeBinding {
 	identityAfter?(id: number, dtype: number, others: readonly number[]): NativeTensor;
 	/** `executeOp(name, [], ids, n)` on a thread of its own. The inputs may be deleted before it ends. */
 	runAsync?(name: string, inputIds: number[], numOutputs: number): Promise<NativeTensor[]>;
+	/** A tensor of `length` bytes of a file from byte `offset` on, read on a thread of libuv's pool. `dtype` is TensorFlow's number. */
+	readTensor?(path: string, offset: number, length: number, dtype: number, shape: readonly number[]): Promise<NativeTensor>;
 	/** The instruction set that the op FewRowsMatMul uses; empty where this processor has none for it, and no such op. */
 	readonly fewRowsInstructions?: string;
 }

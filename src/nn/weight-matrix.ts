@@ -1,15 +1,18 @@
 /**
  * A matrix of weights as layers use it: products with activations, and rows by index. Where the model computes in bfloat16 both are done in it, on
  * a matrix that is stored so or, to train, on a float32 one that is rounded for each use; activations come and go in float32 either way,
- * so layers need not know. The gradient of a float32 matrix is float32, made of bfloat16 operands as torch's autocast makes it.
+ * so layers need not know. To sample, a matrix may be stored in int8. The gradient of a float32 matrix is float32, made of bfloat16 operands as torch's autocast makes it.
  */
 import { gatherBfloat16, isBfloat16, matMulBfloat16, reshapeBfloat16, toBfloat16, toFloat32 } from "../backend/bfloat16.js";
 import { fewRowsMatMul, isFewRows } from "../backend/few-rows-matmul.js";
+import { fromInt8 } from "../backend/int8.js";
+import { gatherNative, TF_TYPE } from "../backend/native-types.js";
 import {
 	customGrad,
 	type GradSaveFunc,
 	gather,
 	matMul,
+	mul,
 	reshape,
 	scatterND,
 	type Tensor,
@@ -23,10 +26,12 @@ export class WeightMatrix {
 	 * @param weight [out, in] or [out, …] (a convolution whose kernel equals its stride, like a patch embedding, is stored [out, C, t, p, p]:
 	 *   the same matrix)
 	 * @param bfloat16 compute in it
+	 * @param scale [out] of a matrix in int8, which is for sampling only: it has no gradient
 	 */
 	constructor(
 		private readonly weight: Variable,
 		private readonly bfloat16: boolean,
+		private readonly scale?: Variable,
 	) {}
 
 	/**
@@ -35,7 +40,8 @@ export class WeightMatrix {
 	 * @returns [N, out]
 	 */
 	project(x: Tensor2D): Tensor2D {
-		const { weight } = this;
+		const { weight, scale } = this;
+		if (scale) return projectInt8(x, weight as Tensor as Tensor2D, scale as Tensor as Tensor1D, this.bfloat16);
 		if (isFewRows(x.shape[0], weight)) return projectFewRows(x, weight, this.bfloat16);
 		if (this.bfloat16) return projectBfloat16(x, weight);
 		return matMul(x, (weight.rank === 2 ? weight : reshape(weight, [weight.shape[0], -1])) as Tensor as Tensor2D, false, true);
@@ -47,7 +53,9 @@ export class WeightMatrix {
 	 * @returns [N, in]
 	 */
 	rows(ids: Tensor1D): Tensor2D {
-		const { weight, bfloat16 } = this;
+		const { weight, bfloat16, scale } = this;
+		if (scale)
+			return mul(fromInt8(gatherNative(weight as Tensor as Tensor2D, ids, TF_TYPE.int8), "float"), reshape(gather(scale, ids), [-1, 1]));
 		if (isBfloat16(weight)) return toFloat32(gatherBfloat16(weight as Tensor as Tensor2D, ids));
 		const shape = weight.shape as [number, number];
 		const op = customGrad((...args) => {
@@ -61,6 +69,15 @@ export class WeightMatrix {
 		});
 		return op(weight) as Tensor2D;
 	}
+}
+
+/** Integers up to 127 are exact in bfloat16, so the scale can come after the product. */
+function projectInt8(x: Tensor2D, weight: Tensor2D, scale: Tensor1D, bfloat16: boolean): Tensor2D {
+	if (isFewRows(x.shape[0], weight)) return fewRowsMatMul(x, weight, scale);
+	const product = bfloat16
+		? toFloat32(matMulBfloat16(toBfloat16(x), fromInt8(weight, "bfloat16"), false, true))
+		: matMul(x, fromInt8(weight, "float"), false, true);
+	return mul(product, scale);
 }
 
 /** The product of few rows in the addon's op. Its result is not rounded to bfloat16. */

@@ -13,7 +13,10 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { parse } from "yaml";
 import {
+	cap,
+	correct,
 	evaluate,
+	filterRollouts,
 	generateCoT,
 	type JudgedRollout,
 	judgeRollout,
@@ -21,9 +24,11 @@ import {
 	loadModel,
 	type Rollout,
 	readPromptTemplate,
-	selectPerRecord,
+	scoresAgree,
+	swapConsistent,
 	Trainer,
 	toConversation,
+	wellFormed,
 } from "../src/index.js";
 
 const { values } = parseArgs({
@@ -39,7 +44,8 @@ const demo = parse(await readFile(new URL("../examples/demo.yaml", import.meta.u
 };
 const sampling = { batchSize: demo.batch_size, maxNewTokens: demo.max_new_tokens };
 const { samples_per_record: samplesPerRecord, temperature } = demo;
-const selection = { maxPerOrder: demo.max_per_order };
+/** The filters that the demo's flags ask for, in the order in which `run` asks them. */
+const filters = [wellFormed(), correct(), scoresAgree(), swapConsistent(), cap(demo.max_per_order, { per: "order" })];
 const training = {
 	...{ trainBatchSize: demo.train_batch_size, microTrainBatchSize: demo.micro_train_batch_size, maxEpochs: demo.max_epochs },
 	...{ learningRate: demo.actor_learning_rate, betas: demo.adam_betas },
@@ -90,16 +96,16 @@ const runs = [];
 for (const seed of values.seeds.split(",").map(Number)) {
 	const judged = await sample(seed);
 	const kept: JudgedRollout[] = [];
-	const accepted = judged.filter((r) => r.outcome === "accepted");
-	for await (const rollout of selectPerRecord(accepted, selection)) kept.push(rollout);
-	log(`seed ${seed}: ${judged.length} sampled, ${accepted.length} right, ${kept.length} kept`);
+	const right = judged.filter((r) => r.outcome === "accepted").length;
+	for await (const rollout of filterRollouts(judged, filters)) kept.push(rollout);
+	log(`seed ${seed}: ${judged.length} sampled, ${right} right, ${kept.length} kept`);
 	const filtered = await fineTune(kept, seed);
 	log(`seed ${seed}: filtered ${JSON.stringify(filtered)}`);
 	// A rollout's seed is a hash of what it is: sorting by it is a random draw that anyone can repeat.
 	const drawn = judged.filter((r) => r.answer).sort((a, b) => a.seed - b.seed);
 	const unfiltered = await fineTune(drawn.slice(0, kept.length), seed);
 	log(`seed ${seed}: unfiltered ${JSON.stringify(unfiltered)}`);
-	runs.push({ seed, sampled: judged.length, right: accepted.length, kept: kept.length, filtered, unfiltered });
+	runs.push({ seed, sampled: judged.length, right, kept: kept.length, filtered, unfiltered });
 }
 const mean = (xs: number[]) => xs.reduce((a, b) => a + b, 0) / xs.length;
 const gain = mean(runs.map((r) => r.filtered.accuracy - before.accuracy));

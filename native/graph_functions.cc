@@ -22,7 +22,7 @@
 #include "tfjs_backend.h"
 #undef private
 
-#include "few_rows_op.h"
+#include "row_ops.h"
 
 #undef NAPI_MODULE
 #define NAPI_MODULE(name, init)  // The module's entry point is at the end of this file.
@@ -348,15 +348,15 @@ napi_value ReadTensor(napi_env env, napi_callback_info info) {
 
 NAPI_MODULE_INIT() {
   napi_value result = tfnodejs::InitTFNodeJSBinding(env, exports);
-  napi_value few_rows_instructions;
-  napi_create_string_utf8(env, few_rows::RegisterOp().c_str(), NAPI_AUTO_LENGTH, &few_rows_instructions);
+  napi_value row_op_instructions;
+  napi_create_string_utf8(env, row_ops::RegisterRowOps().c_str(), NAPI_AUTO_LENGTH, &row_op_instructions);
   const napi_property_descriptor functions[] = {
       {"addFunction", nullptr, tfnodejs::AddFunction, nullptr, nullptr, nullptr, napi_default, nullptr},
       {"removeFunction", nullptr, tfnodejs::RemoveFunction, nullptr, nullptr, nullptr, napi_default, nullptr},
       {"inferOutputs", nullptr, tfnodejs::InferOutputs, nullptr, nullptr, nullptr, napi_default, nullptr},
       {"runAsync", nullptr, tfnodejs::RunAsync, nullptr, nullptr, nullptr, napi_default, nullptr},
       {"readTensor", nullptr, tfnodejs::ReadTensor, nullptr, nullptr, nullptr, napi_default, nullptr},
-      {"fewRowsInstructions", nullptr, nullptr, nullptr, nullptr, few_rows_instructions, napi_enumerable, nullptr},
+      {"rowOpInstructions", nullptr, nullptr, nullptr, nullptr, row_op_instructions, napi_enumerable, nullptr},
   };
   napi_define_properties(env, exports, sizeof(functions) / sizeof(functions[0]), functions);
   return result;

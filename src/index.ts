@@ -13,11 +13,18 @@ export { type SetupOptions, type SetupResult, setup } from "./backend/setup.js";
 // Checkpoints
 export { type CheckpointDigest, checkpointDigest } from "./checkpoint/checkpoint-digest.js";
 // Data set
+export type { BadRowOptions, RowCounts } from "./dataset/bad-rows.js";
 export { keyOf } from "./dataset/key-of.js";
-export { type LoadDatasetOptions, loadDataset, type OrderPolicy } from "./dataset/load-dataset.js";
+export { type LoadDatasetOptions, loadDataset, type OrderPolicy, type PreferenceRecords } from "./dataset/load-dataset.js";
+export { type ParsedSource, parseSources } from "./dataset/parse-source.js";
 export { type PreferenceRecord, type ShownOrder, shownImages } from "./dataset/preference-record.js";
+export type { ImageFault } from "./dataset/read-record.js";
+export type { ShardName } from "./dataset/shard.js";
+export { checkPairMapping, type PairMapping, readPairMapping } from "./dataset/sources/mapped-pairs.js";
 // Files
-export { DatasetError, describeProblem, type RowProblem } from "./files/dataset-error.js";
+export { DatasetError, describeProblem, ROW_PROBLEM_KINDS, type RowProblem, type RowProblemKind } from "./files/dataset-error.js";
+export type { JsonRow } from "./files/parse-json-row.js";
+export { readRows } from "./files/read-rows.js";
 export { writeJsonArray, writeJsonLines } from "./files/write-json-rows.js";
 export { writeText } from "./files/write-text.js";
 // Model
@@ -34,6 +41,7 @@ export {
 	type GenerationRequest,
 	type GenerativeModel,
 	ImageError,
+	type ImageErrorKind,
 	type Matrix,
 	type Message,
 	type ModelInputs,
@@ -42,13 +50,27 @@ export {
 } from "./model/generative-model.js";
 export { type HostedModel, type HostModelOptions, hostModel } from "./model/host/host-model.js";
 export { ModelHostCrashedError } from "./model/host/model-host-crashed-error.js";
+export { type CheckImageOptions, checkImage } from "./model/qwen2_5_vl/check-image.js";
 export type { Qwen2_5VLConfig } from "./model/qwen2_5_vl/config.js";
 export { initModel, type LoadModelOptions, loadModel, type SaveModelOptions, saveModel } from "./model/qwen2_5_vl/load.js";
 export { loadProcessor } from "./model/qwen2_5_vl/processor.js";
 export type { Qwen2_5VLModel } from "./model/qwen2_5_vl/qwen2_5_vl.js";
 export { RemoteError, type RemoteErrorKind } from "./model/remote/remote-error.js";
 export { type RemoteModelOptions, type RemoteRetry, remoteModel } from "./model/remote/remote-model.js";
+// The report
+export { type CollectReportOptions, collectReport, type ReportCollector } from "./report/collect-report.js";
+export { type ReportFacts, type WriteReportOptions, writeReport } from "./report/write-report.js";
 // Judging and filtering
+export {
+	type Calibration,
+	type CalibrationBin,
+	type CalibrationCollector,
+	type CalibrationOptions,
+	calibrate,
+	collectCalibration,
+	formatCalibration,
+	type Observation,
+} from "./reward/calibration.js";
 export { correctAnswer } from "./reward/correct-answer.js";
 export { type Evaluation, evaluate } from "./reward/evaluate.js";
 export {
@@ -70,6 +92,7 @@ export { rewardFilter } from "./reward/filters/reward-filter.js";
 export { scoresAgree } from "./reward/filters/scores-agree.js";
 export { lengthBand, repeatedShare, repetition } from "./reward/filters/text.js";
 export { formatFilterReport } from "./reward/format-filter-report.js";
+export { gatherByRecord } from "./reward/gather-by-record.js";
 export { type JudgeOptions, judgeRollout } from "./reward/judge-rollout.js";
 export { collectStats, formatStats, type JudgementStats } from "./reward/judgement-stats.js";
 export { type JudgedRollout, OUTCOMES, type Outcome } from "./reward/outcome.js";
@@ -79,6 +102,7 @@ export { readJudgedRollouts } from "./reward/read-judged-rollouts.js";
 export { type FilteredRollouts, type RejectFilteredOptions, rejectFiltered } from "./reward/reject-filtered.js";
 export { type AnyReward, accuracyReward, formatReward, type Reward } from "./reward/rewards.js";
 export { eachJudgement, type RolloutFilter, type Verdict, wholeRecord } from "./reward/rollout-filter.js";
+export { collectScores, formatScoreReport, type ScoreCollector, type ScoreReport } from "./reward/score-report.js";
 export { type SelectedRollouts, type SelectionStats, type SelectPerRecordOptions, selectPerRecord } from "./reward/select-per-record.js";
 export { BREAKDOWNS, type BreakdownRow, type BreakdownTable, type StatsBreakdown } from "./reward/stats-breakdown.js";
 export { formatProportion, type Proportion, proportion } from "./reward/wilson-interval.js";
@@ -91,8 +115,8 @@ export { rolloutKey } from "./sampler/journal-key.js";
 export type { JournalEntry, JournalHeader, StoredRollout } from "./sampler/journal-line.js";
 export { compactJournal, type MergeReport, mergeJournals } from "./sampler/merge-journals.js";
 export { DEFAULT_COT_PROMPT, DEFAULT_NO_COT_PROMPT, fillTemplate, judgeMessages, readPromptTemplate } from "./sampler/prompt.js";
-export { type ReadJournal, readJournal } from "./sampler/read-journal.js";
-export type { Rollout } from "./sampler/rollout.js";
+export { isJournal, type ReadJournal, readJournal, readJournalRollouts } from "./sampler/read-journal.js";
+export type { Rollout, VerdictScore } from "./sampler/rollout.js";
 export type { SamplingProgress } from "./sampler/sampling-progress.js";
 export { rolloutSeed } from "./sampler/seed.js";
 // Conversations and training
@@ -107,7 +131,9 @@ export {
 	type WriteExportsOptions,
 	writeExports,
 } from "./trainer/export/write-exports.js";
+export { FREEZE_PRESETS, frozenBy } from "./trainer/freeze.js";
 export { LR_SCHEDULERS, type LrScheduler } from "./trainer/lr-schedule.js";
+export { OPTIMIZERS, type OptimizerName } from "./trainer/make-optimizer.js";
 export { readConversations, type ShareGptConversation, writeConversations } from "./trainer/sharegpt.js";
 export { type ToConversationOptions, toConversation } from "./trainer/to-conversation.js";
 export { Trainer, type TrainerOptions } from "./trainer/trainer.js";

@@ -150,7 +150,7 @@ function fakeProcessor(
 async function checkImage({ image }: Extract<ContentPart, { type: "image" }>): Promise<void> {
 	const name = typeof image === "string" ? image : `image of ${image.length} bytes`;
 	const size = typeof image === "string" ? await fileSize(image) : image.length;
-	if (size === 0) throw new ImageError(name, "expected an image, got an empty file");
+	if (size === 0) throw new ImageError(name, "expected an image, got an empty file", { kind: "empty-image" });
 }
 
 async function fileSize(file: string): Promise<number> {

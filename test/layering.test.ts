@@ -32,8 +32,11 @@ const TABLE: Record<string, Row> = {
 	},
 	checkpoint: { imports: ["backend"], packages: ["node:fs", "zod"] },
 	nn: { imports: ["backend"] },
-	files: { imports: ["checkpoint/write-whole.ts"], packages: ["node:fs", "stream-json", "zod", "hyparquet-writer"] },
-	dataset: { imports: ["files"], packages: ["node:fs", "zod"] },
+	files: {
+		imports: ["checkpoint/write-whole.ts"],
+		packages: ["node:fs", "zod", "hyparquet", "hyparquet-writer", "fzstd", "tar-stream", "tinyglobby"],
+	},
+	dataset: { imports: ["files", "backend/setup/cache-folder.ts"], packages: ["node:fs", "zod", "yaml"] },
 	[SEAM]: { imports: [], types: ["backend"] },
 	model: {
 		imports: [SEAM, "backend", "nn", "checkpoint"],
@@ -53,9 +56,10 @@ const TABLE: Record<string, Row> = {
 		types: ["dataset", "sampler", "reward"],
 		packages: ["node:fs", "zod", "pure-rand", "@bufbuild/protobuf", "crc-32"],
 	},
+	report: { imports: ["files", "dataset", "reward"], packages: ["sharp", "echarts"] },
 	"compile.ts": { imports: ["backend"] },
 	"testing.ts": { imports: [SEAM], packages: ["node:fs"] },
-	"index.ts": { imports: ["backend", "checkpoint", "files", "dataset", "model", SEAM, "sampler", "reward", "trainer"] },
+	"index.ts": { imports: ["backend", "checkpoint", "files", "dataset", "model", SEAM, "sampler", "reward", "trainer", "report"] },
 	cli: {
 		imports: ["index.ts", "../package.json"],
 		packages: ["node:fs", "commander", "cli-progress", "cli-table3", "fastest-levenshtein", "yaml", "zod"],

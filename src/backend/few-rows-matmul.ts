@@ -12,7 +12,7 @@ const MOST_ROWS = 32;
 /** Whether the current backend has the op: a native CPU backend, on a processor with the instructions. */
 export function hasFewRowsMatMul(): boolean {
 	const backend = currentNativeBackend();
-	return !!backend?.binding.fewRowsInstructions && !backend.isUsingGpuDevice;
+	return !!backend?.binding.rowOpInstructions && !backend.isUsingGpuDevice;
 }
 
 /** Whether a product of so many rows with the weight is for `fewRowsMatMul`. */

@@ -55,8 +55,8 @@ export interface NativeBinding {
 	runAsync?(name: string, inputIds: number[], numOutputs: number): Promise<NativeTensor[]>;
 	/** A tensor of `length` bytes of a file from byte `offset` on, read on a thread of libuv's pool. `dtype` is TensorFlow's number. */
 	readTensor?(path: string, offset: number, length: number, dtype: number, shape: readonly number[]): Promise<NativeTensor>;
-	/** The instruction set that the op FewRowsMatMul uses; empty where this processor has none for it, and no such op. */
-	readonly fewRowsInstructions?: string;
+	/** The instruction set of the ops of native/row_ops.cc; empty where this processor has none for them, and no such ops. */
+	readonly rowOpInstructions?: string;
 }
 
 /** What the backend keeps of a tensor. */

@@ -34,7 +34,7 @@ function diskFailure(file: string, error: unknown): Error | undefined {
 }
 
 /** Makes the rename itself durable. Windows can't flush a folder and needs no such thing. */
-async function syncFolder(folder: string): Promise<void> {
+export async function syncFolder(folder: string): Promise<void> {
 	if (process.platform === "win32") return;
 	const handle = await open(folder, "r");
 	try {

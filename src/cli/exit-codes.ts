@@ -13,7 +13,8 @@ Exit codes:
   1    failed while running (bad data, a file that can't be read, a loss that is not finite, …)
   2    usage: a flag, a config key or an output folder that can't be used; nothing was begun
   3    the backend asked for, or its setup, is not to be had (doctor: something is missing)
-  130  stopped by Ctrl-C (143: by SIGTERM); what was finished is on the disk, and the same command goes on from it (sample, run)`;
+  130  stopped by Ctrl-C (143: by SIGTERM); what was finished is on the disk, and the same command goes on from it
+       (sample, run, train --resume_from_checkpoint auto)`;
 
 export function exitCodeOf(error: unknown): number {
 	if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;

@@ -57,5 +57,5 @@ async function withoutEvaluationSet(
 	session: Session,
 ): Promise<RolloutFilter> {
 	session.note(`decontaminate: reading ${sources.join(", ")}`);
-	return decontaminate(loadDataset(sources, { imageRoot, order: "stored" }));
+	return decontaminate(loadDataset(sources, { imageRoot, order: "stored", duplicates: "keep" }));
 }

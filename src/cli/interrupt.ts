@@ -34,6 +34,8 @@ export interface Stops {
 
 /** @param note tells the user that a signal was heard. */
 export function stopOnSignals(note: (line: string) => void): Stops {
+	// A file at its size limit is the write's error. Without a listener of ours it would kill: proper-lockfile's signal-exit listens, and ends the process.
+	process.on("SIGXFSZ", () => undefined);
 	const controller = new AbortController();
 	let draining: AbortController | undefined;
 	for (const name of ["SIGINT", "SIGTERM"] as const) {

@@ -8,11 +8,13 @@ import { convertCommand } from "./convert.js";
 import { doctorCommand } from "./doctor.js";
 import { evaluateCommand } from "./evaluate.js";
 import { EXIT_CODES_HELP, exitCodeOf } from "./exit-codes.js";
+import { filterCommand } from "./filter.js";
 import { inspectCommand } from "./inspect.js";
 import { Interrupted } from "./interrupt.js";
 import { mergeCommand } from "./merge.js";
 import { normaliseFlags } from "./normalise-flags.js";
 import { ALIASES } from "./options.js";
+import { reportCommand } from "./report.js";
 import { runCommand } from "./run.js";
 import { sampleCommand } from "./sample.js";
 import { openSession } from "./session.js";
@@ -21,7 +23,7 @@ import { trainCommand } from "./train.js";
 
 const session = openSession();
 const commands = [
-	...[runCommand, sampleCommand, convertCommand, trainCommand, evaluateCommand],
+	...[runCommand, sampleCommand, convertCommand, trainCommand, evaluateCommand, filterCommand, reportCommand],
 	...[inspectCommand, compactCommand, mergeCommand, setupCommand, doctorCommand],
 ].map((command) => command(session));
 const program = new Command("tfjs-rft")

@@ -5,7 +5,17 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
-import { EXPORT_FORMATS, EXPORT_KINDS, EXPORT_LAYOUTS, LR_SCHEDULERS, loadDataset } from "../index.js";
+import {
+	checkPairMapping,
+	EXPORT_FORMATS,
+	EXPORT_KINDS,
+	EXPORT_LAYOUTS,
+	LR_SCHEDULERS,
+	OPTIMIZERS,
+	type PairMapping,
+	parseSources,
+	type ShardName,
+} from "../index.js";
 import { choice, flag, flagInfo, interval, positive, real, text, toggle, whole } from "./flag.js";
 import { normaliseKey } from "./normalise-flags.js";
 import { isRemote, parseRemoteJudge } from "./remote-judge.js";
@@ -18,6 +28,10 @@ export const ALIASES: Readonly<Record<string, string>> = {
 	learning_rate: "actor_learning_rate",
 	warmup_ratio: "lr_warmup_ratio",
 	warmup_steps: "lr_warmup_steps",
+	lr_scheduler_type: "lr_scheduler",
+	optimizer: "optim",
+	packing_samples: "packing",
+	save_total_limit: "max_ckpt_num",
 };
 
 const isCheckpoint = (dir: string) => existsSync(join(dir, "config.json"));
@@ -56,11 +70,36 @@ const datasetSources = () =>
 		(value) => (value === undefined ? value : splitSources(value)),
 		z.array(text()).superRefine((sources, context) => {
 			try {
-				loadDataset(sources);
+				parseSources(sources);
 			} catch (error) {
 				context.addIssue({ code: "custom", message: (error as Error).message });
 			}
 		}),
+	);
+
+const hasMapped = (sources?: readonly string[]) => sources?.some((source) => source.startsWith("pairs:")) ?? false;
+
+/** A file with a mapping, or in a config file the mapping itself. */
+const pairMapping = () =>
+	z
+		.union([text(), z.record(z.string(), z.unknown())], { error: "expected a file, or in a config file a mapping" })
+		.transform((given, context) => {
+			if (typeof given === "string") return given;
+			try {
+				return checkPairMapping(given);
+			} catch (error) {
+				context.addIssue({ code: "custom", message: (error as Error).message });
+				return z.NEVER;
+			}
+		});
+
+const shardName = () =>
+	z.custom<ShardName>(
+		(value) => {
+			const [, index, count] = /^(\d{1,9})\/(\d{1,9})$/.exec(String(value)) ?? [];
+			return Number(index) >= 1 && Number(index) <= Number(count);
+		},
+		{ error: "expected i/n with i from 1 to n, such as 1/4 to 4/4" },
 	);
 
 /** `imagegen-cot-reward-5k:path.json` or the path alone: every source name of LightRFT's means the same ShareGPT rows. */
@@ -69,6 +108,16 @@ const conversationFiles = () =>
 		(value) => (value === undefined ? value : splitSources(value).map((v) => (typeof v === "string" ? v.replace(/^[\w-]{2,}:/, "") : v))),
 		z.array(text('ShareGPT files, as "imagegen-cot-reward-5k:path.json" or "path.json"')),
 	);
+
+/** Also by the names that transformers has for the same. */
+const OPTIMIZER_ALIASES: Readonly<Record<string, string>> = { adamw_torch: "adamw", adamw_torch_fused: "adamw", adamw_hf: "adamw" };
+const SCHEDULER_ALIASES: Readonly<Record<string, string>> = { wsd: "warmup_stable_decay", constant_with_warmup: "constant" };
+const orAlias = <T extends z.ZodType>(aliases: Readonly<Record<string, string>>, schema: T) =>
+	z.preprocess((value) => (typeof value === "string" && Object.hasOwn(aliases, value) ? aliases[value] : value), schema);
+
+/** One word or several. */
+const words = (expected: string) =>
+	z.preprocess((value) => (typeof value === "string" ? [value] : value), z.array(text(expected), { error: `expected ${expected}` }));
 
 const betas = () =>
 	z.preprocess(
@@ -94,11 +143,33 @@ const modelFlags = {
 };
 
 const dataFlags = {
-	data_path: flag(datasetSources(), 'preference pairs, "hpdv3:path.json"; repeat it or separate by commas', "SOURCE", "repeat"),
+	data_path: flag(
+		datasetSources(),
+		'preference pairs, "hpdv3:path.json": a file, a folder or a pattern; "@0.7" after it: mixed with the others by weight; repeat it or separate by commas',
+		"SOURCE",
+		"repeat",
+	),
+	data_mapping: flag(
+		pairMapping().optional(),
+		"for pairs: sources, where in a row its caption, images and preference are (YAML or JSON)",
+		"FILE",
+	),
 	image_root: flag(text().optional(), "folder that image paths are relative to; default: each data file's own", "DIR"),
+	image_cache: flag(text().optional(), "folder for images that data files hold themselves; default: images in the user's cache", "DIR"),
+	shard: flag(shardName().optional(), "i/n, from 1/n to n/n: that part of the pairs, by their content; for n machines", "I/N"),
 	limit: flag(whole().optional(), "at most so many pairs; default: all", "N"),
 	shuffle_buffer: flag(whole(0).default(0), "pairs held to shuffle the stream; 0 keeps the file's order", "N"),
 	max_bad_rows: flag(whole(0).default(0), "bad rows that may be left out; with more the command fails", "N"),
+	check_images: flag(
+		choice("exists", "header", "decode").default("header"),
+		"how closely images are looked at before anything is drawn; decode finds those that are cut off, and takes its time",
+		"HOW",
+	),
+	keep_duplicates: flag(
+		toggle().default(false),
+		"take a pair once for each row that it stands in; default: rows after its first are bad rows",
+	),
+	max_caption_chars: flag(whole().optional(), "a longer caption makes a bad row; default: 100000", "N"),
 };
 
 const ORDERS = ["stored", "random", "both"] as const;
@@ -176,6 +247,11 @@ const journalFlags = {
 	force_new: flag(toggle().default(false), "begin a new journal; one that is there keeps its content under another name"),
 };
 
+const reportFlags = {
+	gallery_size: flag(whole(0).default(200), "judgements that report.html shows with their pictures, at most", "N"),
+	gallery_seed: flag(whole(Number.MIN_SAFE_INTEGER).default(0), "of the draw for it", "N"),
+};
+
 const trainingFlags = {
 	train_batch_size: flag(whole().default(8), "conversations per step", "N"),
 	micro_train_batch_size: flag(whole().default(1), "conversations per forward pass: memory against speed", "N"),
@@ -187,20 +263,60 @@ const trainingFlags = {
 	max_steps: flag(whole().optional(), "ends earlier", "N"),
 	prompt_max_len: flag(whole().default(13000), "longer conversations are dropped and reported, never cut", "N"),
 	actor_learning_rate: flag(positive().default(2.5e-6), "peak learning rate (also --learning_rate)", "X"),
-	lr_scheduler: flag(choice(...LR_SCHEDULERS).default("cosine"), "after the warm-up", "NAME"),
+	lr_scheduler: flag(
+		orAlias(SCHEDULER_ALIASES, choice(...LR_SCHEDULERS)).default("cosine"),
+		`after the warm-up: ${LR_SCHEDULERS.join(", ")} (wsd) (also --lr_scheduler_type)`,
+		"NAME",
+	),
 	lr_warmup_ratio: flag(real(0, 1).default(0.03), "part of all steps spent warming up", "X"),
 	lr_warmup_steps: flag(whole(0).optional(), "steps of it; goes before the ratio", "N"),
+	min_lr_ratio: flag(
+		real(0, 1).optional(),
+		"where cosine_with_min_lr (default 0.1) and warmup_stable_decay (default 0) end, as a part of the peak",
+		"X",
+	),
+	lr_decay_ratio: flag(real(0, 1).default(0.1), "part of all steps in which warmup_stable_decay decays", "X"),
+	lr_decay_steps: flag(whole(0).optional(), "steps of it; goes before the ratio", "N"),
+	optim: flag(
+		orAlias(OPTIMIZER_ALIASES, choice(...OPTIMIZERS)).default("adamw"),
+		"adamw (adamw_torch), or adafactor: hardly any memory beside the weights",
+		"NAME",
+	),
 	l2: flag(real(0).default(0.01), "decoupled weight decay, on matrices (also --weight_decay)", "X"),
 	adam_betas: flag(betas().default([0.9, 0.95]), "AdamW's", "X", "words"),
+	freeze: flag(
+		words("regular expressions over names of parameters").optional(),
+		"what is not trained: vision_tower, merger, embeddings, or regular expressions over whole names, such as visual.*; default: nothing",
+		"PATTERN",
+		"words",
+	),
+	label_smoothing_factor: flag(real(0, 0.999).default(0), "part of each label given to all tokens alike", "X"),
+	neftune_noise_alpha: flag(real(0).default(0), "NEFTune: noise on text embeddings while training, 5 to 15; 0: none", "X"),
+	group_by_length: flag(
+		toggle().default(false),
+		"conversations of like length train together: less padding; each is read once more at the start",
+	),
+	packing: flag(
+		toggle().default(false),
+		"several conversations in one row, which don't see each other: less padding, the same loss (also --packing_samples)",
+	),
+	pack_length: flag(whole().optional(), "most tokens of a packed row; default: those of the step's longest conversation", "N"),
 	max_norm: flag(positive().default(1), "gradients are clipped to this norm", "X"),
 	save_steps: flag(interval().optional(), "steps between checkpoints; default: the end only", "N"),
-	max_ckpt_num: flag(whole().optional(), "checkpoints kept; default: all", "N"),
+	max_ckpt_num: flag(whole().optional(), "newest checkpoints kept; default: all (also --save_total_limit)", "N"),
+	metric_for_best_model: flag(
+		choice("accuracy", "parseRate", "saysImage1").optional(),
+		"with --eval_data_path and --eval_steps: the checkpoint that is best by it is kept, too",
+		"NAME",
+	),
+	greater_is_better: flag(toggle().default(true), "best is most; --no-greater_is_better: least"),
 	logging_steps: flag(whole().default(1), "steps between lines of metrics", "N"),
 	eval_steps: flag(interval().optional(), "steps between evaluations; default: the end only", "N"),
 };
 
 const heldOutFlags = {
 	eval_data_path: flag(datasetSources().optional(), "held-out pairs to evaluate on", "SOURCE", "repeat"),
+	eval_data_mapping: flag(pairMapping().optional(), "for pairs: sources among them, as --data_mapping", "FILE"),
 	eval_image_root: flag(text().optional(), "their image root; default: each data file's own folder", "DIR"),
 	eval_limit: flag(whole().optional(), "at most so many of them; default: all", "N"),
 };
@@ -220,6 +336,14 @@ const ONE_DTYPE = { path: ["bf16"], error: "expected it or --dtype float32, not 
 const isOurs = (o: z.output<z.ZodObject<typeof modelFlags>> & { model_path: string }) =>
 	!isRemote(o.model_path) ||
 	(o.backend === "auto" && o.dtype === "auto" && !o.bf16 && !o.eager && o.min_pixels === undefined && o.max_pixels === undefined);
+const mappingGiven = (o: { data_path: readonly string[]; data_mapping?: string | PairMapping }) =>
+	o.data_mapping !== undefined || !hasMapped(o.data_path);
+const MAPPING_GIVEN = { path: ["data_mapping"], error: "expected a file with a mapping, for the pairs: source" };
+const evalMappingGiven = (o: { eval_data_path?: readonly string[]; eval_data_mapping?: string | PairMapping }) =>
+	o.eval_data_mapping !== undefined || !hasMapped(o.eval_data_path);
+const EVAL_MAPPING_GIVEN = { path: ["eval_data_mapping"], error: "expected a file with a mapping, for the pairs: source" };
+const decontaminates = (o: { decontaminate?: readonly string[] }) => !hasMapped(o.decontaminate);
+const DECONTAMINATES = { path: ["decontaminate"], error: "expected sources with a schema of their own, not pairs:" };
 const SERVERS_OWN = {
 	path: ["model_path"],
 	error:
@@ -256,7 +380,9 @@ export const sampleOptions = z
 	.refine(bothOrdersShown, BOTH_ORDERS_SHOWN)
 	.refine(samplesDiffer, SAMPLES_DIFFER)
 	.refine(passRatesInOrder, PASS_RATES_IN_ORDER)
-	.refine(rootForRelative, ROOT_FOR_RELATIVE);
+	.refine(rootForRelative, ROOT_FOR_RELATIVE)
+	.refine(mappingGiven, MAPPING_GIVEN)
+	.refine(decontaminates, DECONTAMINATES);
 
 export const convertOptions = z
 	.strictObject({
@@ -280,7 +406,11 @@ export const trainOptions = z
 		data_root: flag(text().optional(), "folder of the rows' images; default: paths as they are", "DIR"),
 		...trainingFlags,
 		log_dir: flag(text().optional(), "metrics.jsonl and TensorBoard events (also --use_tensorboard); default: none", "DIR"),
-		resume_from_checkpoint: flag(text().optional(), "a checkpoint-<step> folder to go on from", "DIR"),
+		resume_from_checkpoint: flag(
+			text().optional(),
+			"a checkpoint-<step> folder to go on from, or a folder of some: the newest that is whole; auto: save_path's, if there is one",
+			"DIR",
+		),
 		...heldOutFlags,
 		eval_batch_size: flag(whole().default(32), "judgements generated together in evaluations", "N"),
 		generate_max_len: flag(whole().default(1024), "most tokens of a judgement in evaluations", "N"),
@@ -290,7 +420,8 @@ export const trainOptions = z
 		...modelFlags,
 		overwrite,
 	})
-	.refine(oneDtype, ONE_DTYPE);
+	.refine(oneDtype, ONE_DTYPE)
+	.refine(evalMappingGiven, EVAL_MAPPING_GIVEN);
 
 export const evaluateOptions = z
 	.strictObject({
@@ -306,7 +437,8 @@ export const evaluateOptions = z
 	})
 	.refine(oneDtype, ONE_DTYPE)
 	.refine(isOurs, SERVERS_OWN)
-	.refine(notBothQuestions, NOT_BOTH_QUESTIONS);
+	.refine(notBothQuestions, NOT_BOTH_QUESTIONS)
+	.refine(mappingGiven, MAPPING_GIVEN);
 
 export const runOptions = z
 	.strictObject({
@@ -322,6 +454,7 @@ export const runOptions = z
 		relative_paths: relativePaths,
 		...trainingFlags,
 		...heldOutFlags,
+		...reportFlags,
 		seed,
 		...modelFlags,
 		...journalFlags,
@@ -332,9 +465,40 @@ export const runOptions = z
 	.refine(bothOrdersShown, BOTH_ORDERS_SHOWN)
 	.refine(samplesDiffer, SAMPLES_DIFFER)
 	.refine(passRatesInOrder, PASS_RATES_IN_ORDER)
-	.refine(rootForRelative, ROOT_FOR_RELATIVE);
+	.refine(rootForRelative, ROOT_FOR_RELATIVE)
+	.refine(mappingGiven, MAPPING_GIVEN)
+	.refine(evalMappingGiven, EVAL_MAPPING_GIVEN)
+	.refine(decontaminates, DECONTAMINATES);
 
 const journalPath = flag(text(), "journal.jsonl, as `sample` and `run` write it", "JOURNAL");
+
+const rolloutFiles = flag(
+	z.array(text()),
+	"journal.jsonl, or filtered_samples.json with rejected_samples.jsonl, as `sample` and `run` write them",
+	"ROLLOUTS",
+	"repeat",
+);
+
+export const reportOptions = z.strictObject({
+	rollouts: rolloutFiles,
+	output_path: flag(text(), "the HTML file to write", "FILE"),
+	...reportFlags,
+	overwrite,
+});
+
+export const filterOptions = z
+	.strictObject({
+		rollouts: rolloutFiles,
+		output_path: flag(text(), "a folder, or the path of filtered_samples.json", "PATH"),
+		...filterFlags,
+		...exportFlags,
+		image_root: flag(text().optional(), "folder that --relative_paths are relative to", "DIR"),
+		relative_paths: relativePaths,
+		...reportFlags,
+		overwrite,
+	})
+	.refine(passRatesInOrder, PASS_RATES_IN_ORDER)
+	.refine(rootForRelative, ROOT_FOR_RELATIVE);
 
 export const inspectOptions = z.strictObject({ journal: journalPath, json: flag(toggle().default(false), "print JSON") });
 

@@ -1,6 +1,6 @@
 /** Where commands write, and what must not be there yet: nothing of an earlier run is replaced unless `--overwrite` says so. */
 import { existsSync } from "node:fs";
-import { mkdir, readdir, rm } from "node:fs/promises";
+import { access, constants, mkdir, readdir, rm } from "node:fs/promises";
 import { basename, dirname, isAbsolute, join, relative, resolve, sep } from "node:path";
 import { UsageError } from "./usage-error.js";
 
@@ -30,14 +30,25 @@ export function journalFile(outputPath: string): string {
 	return join(dirname(sampleFiles(outputPath).filtered), "journal.jsonl");
 }
 
+/** The rows that could not be read; written anew by every command that reads them, and there only where there are some. */
+export function quarantineFile(outputPath: string): string {
+	return join(dirname(sampleFiles(outputPath).filtered), "quarantined_rows.jsonl");
+}
+
 /** The folder of `--export`, beside the filtered samples. */
 export function exportFolder({ filtered }: Pick<SampleFiles, "filtered">): string {
 	return join(dirname(filtered), "exports");
 }
 
+/** The HTML report, beside the filtered samples. */
+export function pageFile({ filtered }: Pick<SampleFiles, "filtered">): string {
+	return join(dirname(filtered), "report.html");
+}
+
 export function runFiles(folder: string) {
 	return {
 		...sampleFiles(join(folder, "filtered_samples.json")),
+		page: pageFile(sampleFiles(join(folder, "filtered_samples.json"))),
 		conversations: join(folder, "rejection_sampling_train.json"),
 		checkpoint: join(folder, "checkpoint"),
 		logs: join(folder, "logs"),
@@ -48,7 +59,7 @@ export function runFiles(folder: string) {
  * Makes the outputs' folders.
  * @param outputs files, and folders that may stand there empty
  * @param inputs what the command reads
- * @throws UsageError where an output is there already, or is or holds an input
+ * @throws UsageError where an output is there already, is or holds an input, or stands in a folder that can't be written
  */
 export async function claimOutputs(outputs: readonly string[], inputs: readonly string[], overwrite: boolean): Promise<void> {
 	for (const output of outputs) {
@@ -60,7 +71,16 @@ export async function claimOutputs(outputs: readonly string[], inputs: readonly 
 	if (taken.length > 0 && !overwrite) {
 		throw new UsageError(`${taken.join(", ")}: already there; choose another output path, or replace with --overwrite`);
 	}
-	for (const output of outputs) await mkdir(dirname(resolve(output)), { recursive: true });
+	for (const output of outputs) await makeFolder(dirname(resolve(output)));
+}
+
+async function makeFolder(folder: string): Promise<void> {
+	try {
+		await mkdir(folder, { recursive: true });
+		await access(folder, constants.W_OK);
+	} catch (error) {
+		throw new UsageError(`${folder}: can't be written: ${(error as Error).message}; choose another output path`);
+	}
 }
 
 /** Removes what an earlier run wrote, by the names that runs write; what else is in the folders stays. */
@@ -75,7 +95,10 @@ export async function clearOutputs({
 }): Promise<void> {
 	for (const file of files) await rm(file, { force: true });
 	if (checkpoint !== undefined)
-		await removeIn(checkpoint, /^(checkpoint-\d+|config\.json|.*\.safetensors|.*\.safetensors\.index\.json|prompt\.txt)$/);
+		await removeIn(
+			checkpoint,
+			/^(checkpoint-\d+|\.checkpoint-\d+\..*|config\.json|.*\.safetensors|.*\.safetensors\.index\.json|prompt\.txt)$/,
+		);
 	if (logs !== undefined) await removeIn(logs, /^(metrics\.jsonl|events\.out\.tfevents\..*)$/);
 }
 

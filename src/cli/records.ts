@@ -2,51 +2,148 @@
  * The data of a command, read once before the model is: bad rows show at once and not after hours of sampling, and the number of
  * records makes a time left. Reading it again gives the same records.
  */
-import { describeProblem, loadDataset, type PreferenceRecord, type RowProblem } from "../index.js";
+import { rm } from "node:fs/promises";
+import {
+	checkImage,
+	describeProblem,
+	type LoadDatasetOptions,
+	loadDataset,
+	type PairMapping,
+	type PreferenceRecord,
+	parseSources,
+	type RowCounts,
+	type RowProblem,
+	readPairMapping,
+	writeJsonLines,
+} from "../index.js";
 import type { DataOptions, HeldOutOptions } from "./options.js";
 import type { Session } from "./session.js";
+import { UsageError } from "./usage-error.js";
 
 export interface SurveyedRecords {
 	records: AsyncIterable<PreferenceRecord>;
 	/** Records, each shown order counted. */
 	count: number;
+	/** What the rows came to. */
+	input: RowCounts;
 }
 
 const BAD_ROWS_SHOWN = 5;
+/** Where so many rows more than allowed are bad, the rest need not be read to say so. */
+const ENOUGH = 1000;
 
-/** @throws Error for more bad rows than allowed, or no record at all; DatasetError for a file that can't be read. */
-export async function surveyRecords(options: DataOptions, { note, signal }: Session): Promise<SurveyedRecords> {
-	const { data_path, image_root, limit, shuffle_buffer, max_bad_rows, orders, seed } = options;
-	const open = (onBadRow: (problem: RowProblem) => void) =>
-		loadDataset(data_path, { imageRoot: image_root, limit, shuffleBuffer: shuffle_buffer, order: orders, seed, onBadRow });
-	let [count, badRows] = [0, 0];
-	const report = (problem: RowProblem) => {
-		if (++badRows <= BAD_ROWS_SHOWN) note(describeProblem(problem));
-	};
-	for await (const _ of open(report)) {
-		count++;
-		signal.throwIfAborted();
-	}
+/**
+ * @param quarantine file of the bad rows, written anew; not there where there are none. Default: they are only counted.
+ * @throws Error for more bad rows than allowed, or no record at all; DatasetError for a file that can't be read.
+ */
+export async function surveyRecords(options: DataOptions, session: Session, quarantine?: string): Promise<SurveyedRecords> {
+	const { data_path, max_bad_rows: allowed } = options;
+	const sources = data_path.join(", ");
+	const asked = await reading(options);
+	const open = (budget: Pick<LoadDatasetOptions, "onBadRow" | "maxBadRows">) => loadDataset(data_path, { ...asked, ...budget });
+	const surveyed = quarantine === undefined ? await survey(open, allowed, session) : await quarantined(quarantine, open, allowed, session);
+	const { count, input } = surveyed;
+	const badRows = input.rows - input.records;
+	const where = quarantine !== undefined && badRows > 0 ? ` (all of them: ${quarantine})` : "";
 	const bad = badRows === 1 ? "1 bad row" : `${badRows} bad rows`;
-	if (badRows > max_bad_rows) {
+	if (badRows > allowed) {
+		const atLeast = badRows > allowed + ENOUGH ? "at least " : "";
 		throw new Error(
-			`${data_path.join(", ")}: ${bad}, at most ${max_bad_rows} allowed; correct them, or leave them out with --max_bad_rows ${badRows}`,
+			`${sources}: ${atLeast}${bad}, at most ${allowed} allowed${where}; correct them, or leave them out with --max_bad_rows ${badRows}`,
 		);
 	}
-	if (badRows > 0) note(`${bad} left out`);
-	if (count === 0) throw new Error(`${data_path.join(", ")}: expected at least one record, got none`);
-	// The survey has reported them.
-	return { records: open(() => undefined), count };
+	if (input.ties > 0) session.note(`${input.ties === 1 ? "1 tie" : `${input.ties} ties`} left out: people preferred neither image`);
+	if (badRows > 0) session.note(`${bad} left out${where}: ${describeKinds(input)}`);
+	if (count === 0) throw new Error(`${sources}: expected at least one record, got none`);
+	// The survey has reported them; more of them now would be rows that have gone bad meanwhile.
+	return { records: open({ onBadRow: () => undefined, maxBadRows: badRows }), count, input };
+}
+
+async function reading(options: DataOptions): Promise<LoadDatasetOptions> {
+	const { data_mapping, image_cache: imageCache, shard } = options;
+	const mapping = typeof data_mapping === "string" ? await readMapping(data_mapping) : data_mapping;
+	const { image_root, limit, shuffle_buffer, orders, seed, max_caption_chars, keep_duplicates, check_images } = options;
+	return {
+		...{ imageRoot: image_root, limit, shuffleBuffer: shuffle_buffer, order: orders, seed, maxPromptLength: max_caption_chars },
+		duplicates: keep_duplicates ? "keep" : "refuse",
+		...{ mapping, imageCache, shard },
+		...(check_images !== "exists" && { checkImage: (path) => checkImage(path, { decode: check_images === "decode" }) }),
+	};
+}
+
+async function readMapping(file: string): Promise<PairMapping> {
+	try {
+		return await readPairMapping(file);
+	} catch (error) {
+		throw new UsageError(`--data_mapping ${file}: ${(error as Error).message}`);
+	}
+}
+
+type Open = (budget: Pick<LoadDatasetOptions, "onBadRow">) => ReturnType<typeof loadDataset>;
+type Survey = Pick<SurveyedRecords, "count" | "input">;
+
+async function survey(
+	open: Open,
+	allowed: number,
+	{ note, signal }: Session,
+	write?: (problem: RowProblem) => Promise<void>,
+): Promise<Survey> {
+	let [count, badRows] = [0, 0];
+	const stop = new Error("enough bad rows");
+	const records = open({
+		async onBadRow(problem) {
+			if (++badRows <= BAD_ROWS_SHOWN) note(describeProblem(problem));
+			await write?.(problem);
+			if (badRows > allowed + ENOUGH) throw stop;
+		},
+	});
+	try {
+		for await (const _ of records) {
+			count++;
+			signal.throwIfAborted();
+		}
+	} catch (error) {
+		if (error !== stop) throw error;
+	}
+	return { count, input: records.counts };
+}
+
+async function quarantined(file: string, open: Open, allowed: number, session: Session): Promise<Survey> {
+	const surveyed = await writeJsonLines<object, Survey>(file, (write) =>
+		survey(open, allowed, session, (problem) => write({ message: describeProblem(problem), ...problem })),
+	);
+	if (surveyed.input.rows === surveyed.input.records) await rm(file);
+	return surveyed;
+}
+
+const describeKinds = ({ bad }: RowCounts) =>
+	Object.entries(bad)
+		.map(([kind, rows]) => `${rows} ${kind}`)
+		.join(", ");
+
+/** For the text of the statistics. */
+export function formatInput(input: RowCounts): string {
+	const { rows, records, bad, ties } = input;
+	const kinds = Object.entries(bad).map(([kind, count]) => `rows quarantined as ${kind}: ${count}\n`);
+	return `${ties > 0 ? `ties left out: ${ties}\n` : ""}rows read: ${rows}\nrows quarantined: ${rows - records}\n${kinds.join("")}`;
 }
 
 /** Held-out pairs, both ways round; undefined where none are given. */
 export async function surveyHeldOut(options: HeldOutOptions, session: Session): Promise<SurveyedRecords | undefined> {
-	const { eval_data_path: data_path, eval_image_root: image_root, eval_limit: limit, seed } = options;
+	const { eval_data_path: data_path, eval_data_mapping: data_mapping, eval_image_root: image_root, eval_limit: limit, seed } = options;
 	if (data_path === undefined) return undefined;
-	return surveyRecords({ data_path, image_root, limit, seed, orders: "both", shuffle_buffer: 0, max_bad_rows: 0 }, session);
+	const checks = {
+		check_images: "header",
+		keep_duplicates: true,
+		max_caption_chars: undefined,
+		max_bad_rows: 0,
+		image_cache: undefined,
+		shard: undefined,
+	} as const;
+	return surveyRecords({ data_path, data_mapping, image_root, limit, seed, orders: "both", shuffle_buffer: 0, ...checks }, session);
 }
 
-/** The files of `schema:path` sources. */
+/** What `schema:path@weight` sources name: files, folders, patterns. */
 export function dataFiles(sources: readonly string[]): string[] {
-	return sources.map((source) => source.slice(source.indexOf(":") + 1));
+	return sources.flatMap((source) => parseSources(source).map(({ path }) => path));
 }

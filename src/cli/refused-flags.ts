@@ -37,7 +37,6 @@ const REFUSED: Readonly<Record<string, Refusal>> = {
 		reason:
 			"attention runs on TensorFlow's MatMul and Softmax kernels, which have no FlashAttention; leave it out, the result is the same up to rounding. Memory grows with the square of the length: a smaller --max_pixels shortens prompts most",
 	},
-	packing_samples: { reason: "rows are padded, those of like length together; leave it out" },
 	fused_linear_logprob: { reason: "logits are computed for labelled tokens only; leave it out" },
 	chunk_size: { reason: "it belongs to --fused_linear_logprob, which is not needed here; leave it out" },
 	lora_rank: { reason: FULL_TRAINING, accepts: ["0"] },
@@ -60,7 +59,7 @@ const REFUSED: Readonly<Record<string, Refusal>> = {
 	wandb_run_name: { reason: NO_WANDB },
 	plot_every: { reason: "nothing is plotted; `tensorboard --logdir` draws what is in --log_dir" },
 	ckpt_path: { reason: "checkpoints go to checkpoint-<step> folders inside --save_path; leave it out" },
-	load_checkpoint: { reason: "name the checkpoint: --resume_from_checkpoint SAVE_PATH/checkpoint-<step>" },
+	load_checkpoint: { reason: "--resume_from_checkpoint auto does that; or name the checkpoint, SAVE_PATH/checkpoint-<step>" },
 	max_ckpt_mem: { reason: "checkpoints are limited by number: --max_ckpt_num" },
 	eval_data: { reason: "a judge is evaluated on preference pairs: --eval_data_path hpdv3:heldout.json" },
 	eval_data_path: { reason: "`evaluate` is the command for it: --data_path hpdv3:heldout.json" },

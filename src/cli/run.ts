@@ -1,8 +1,8 @@
 /** `run`: sample, convert, train, and evaluation before and after where held-out pairs are given; everything into one folder. */
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { type Evaluation, type GenerativeModel, writeText } from "../index.js";
+import { collectReport, type Evaluation, type GenerativeModel, type ReportFacts, writeReport, writeText } from "../index.js";
 import { convertJudgements } from "./convert.js";
 import { defineCommand } from "./define-command.js";
 import { chooseFilters } from "./filters.js";
@@ -10,7 +10,7 @@ import { evaluationTable, scoreHeldOut } from "./held-out.js";
 import { Interrupted, interruptedWith } from "./interrupt.js";
 import { openJudge } from "./open-judge.js";
 import { type RunOptions, runOptions } from "./options.js";
-import { claimOutputs, clearOutputs, journalFile, runFiles } from "./outputs.js";
+import { claimOutputs, clearOutputs, journalFile, quarantineFile, runFiles } from "./outputs.js";
 import { chooseQuestion } from "./question.js";
 import { readConfig } from "./read-config.js";
 import { dataFiles, surveyHeldOut, surveyRecords } from "./records.js";
@@ -19,7 +19,7 @@ import { describeSample, exportedFiles, sampleJudgements } from "./sample.js";
 import { openSampleJournal } from "./sample-journal.js";
 
 import type { Session } from "./session.js";
-import { fineTune } from "./train.js";
+import { fineTune, hasCheckpoints, isFinished } from "./train.js";
 
 type Files = ReturnType<typeof runFiles>;
 const evaluationFile = (logs: string) => join(logs, "evaluation.json");
@@ -39,39 +39,60 @@ export const runCommand = (session: Session) =>
 			const sources = [...options.data_path, ...(options.eval_data_path ?? []), ...(options.decontaminate ?? [])];
 			const inputs = [options.model_path, ...dataFiles(sources)];
 			const journalAt = options.journal ?? journalFile(options.output_path);
-			await claimOutputs([journalAt], inputs, true);
-			// A run that was stopped while it sampled goes on: what it has written until then may be written again.
-			const kept = existsSync(journalAt) ? [files.conversations, checkpoint] : [...Object.values(files), ...exported];
-			await claimOutputs(kept, inputs, options.overwrite);
+			await claimOutputs([journalAt, quarantineFile(options.output_path)], inputs, true);
+			// A run that was stopped goes on: what it has written until then may be written again, and its training's newest checkpoint is gone on from.
+			const goesOn = existsSync(journalAt) && !options.overwrite && !options.force_new && !isDone(files, options);
+			await claimOutputs([...Object.values(files), ...exported], inputs, options.overwrite || goesOn);
+			const resumeFromCheckpoint = goesOn && hasCheckpoints(checkpoint) ? checkpoint : undefined;
+			const earlierTraining = resumeFromCheckpoint === undefined ? { checkpoint, logs } : {};
 			const remaining = ["evaluate before", "sample", "convert", "train", "evaluate after"];
 			try {
-				await improve(options, files, journalAt, remaining, () => clearOutputs({ files: earlier, checkpoint, logs }), session);
+				const clear = () => clearOutputs({ files: earlier, ...earlierTraining });
+				await improve(options, files, { journalAt, resumeFromCheckpoint }, remaining, clear, session);
 			} catch (error) {
 				if (!(error instanceof Interrupted)) throw error;
 				const undone = remaining.filter((stage) => options.eval_data_path !== undefined || !stage.startsWith("evaluate"));
 				throw interruptedWith(
 					session.signal,
-					`run: ${error.message}; not finished: ${undone.join(", ")}. Files so far are in ${options.output_path}`,
+					`run: ${error.message}; not finished: ${undone.join(", ")}. Files so far are in ${options.output_path}; the same command goes on`,
 				);
 			}
 		},
 	});
 
+/** Whether an earlier run with this folder came to its end: nothing is left to go on with. */
+function isDone({ checkpoint, logs }: Files, { eval_data_path }: RunOptions): boolean {
+	if (!isFinished(checkpoint)) return false;
+	if (eval_data_path === undefined) return true;
+	const file = evaluationFile(logs);
+	return existsSync(file) && "after" in (JSON.parse(readFileSync(file, "utf8")) as object);
+}
+
 /** @param remaining stages that are not finished, for the message of an interrupted run; shortened as they are */
 async function improve(
 	options: RunOptions,
 	files: Files,
-	journalAt: string,
+	{ journalAt, resumeFromCheckpoint }: { journalAt: string; resumeFromCheckpoint?: string },
 	remaining: string[],
 	clear: () => Promise<void>,
 	session: Session,
 ): Promise<void> {
 	const started = performance.now();
 	const question = await chooseQuestion(options, options.model_path, session);
-	const records = await surveyRecords(options, session);
+	const records = await surveyRecords(options, session, quarantineFile(options.output_path));
 	const heldOut = await surveyHeldOut(options, session);
 	const filters = await chooseFilters(options, session);
 	const evaluations: Record<string, Evaluation> = {};
+	const page = collectReport({ gallery: options.gallery_size, seed: options.gallery_seed, filters: filters.map(({ name }) => name) });
+	const facts: ReportFacts = {
+		facts: {
+			judge: options.model_path,
+			data: options.data_path.join(", "),
+			drawn: `${options.samples_per_record} per pair and shown order (${options.orders}), temperature ${options.temperature}, seed ${options.seed}`,
+		},
+		dataRows: records.input.rows,
+		evaluations,
+	};
 	const score = async (when: "before" | "after", model: GenerativeModel) => {
 		if (heldOut) evaluations[when] = await scoreHeldOut(model, heldOut, question, options, `judge ${when}`, session);
 		if (heldOut) await writeText(evaluationFile(files.logs), `${JSON.stringify(evaluations, null, 2)}\n`);
@@ -85,11 +106,15 @@ async function improve(
 		await mkdir(files.logs, { recursive: true });
 		await writeText(join(files.logs, "options.json"), `${JSON.stringify(options, null, 2)}\n`);
 		await score("before", judge);
-		const sampled = await sampleJudgements(judge, records, files, question, filters, journal, options, session);
+		const sampled = await sampleJudgements(judge, records, files, question, filters, journal, options, session, page);
+		facts.exported = sampled.exported;
 		remaining.shift();
 		session.print(describeSample(sampled));
 		if (sampled.report.kept === 0) {
-			throw new Error(`no judgement was kept, so there is nothing to train on; ${files.stats} and ${files.rejected} say why`);
+			await writeReport(files.page, page, facts);
+			throw new Error(
+				`no judgement was kept, so there is nothing to train on; ${files.page}, ${files.stats} and ${files.rejected} say why`,
+			);
 		}
 	}
 	const { relative_paths, image_root } = options;
@@ -97,12 +122,21 @@ async function improve(
 	const conversations = await convertJudgements(files.filtered, files.conversations, conversion, session);
 	remaining.shift();
 	// Opened anew: in bfloat16, sampling keeps half-size weights and training float32 ones.
-	await using model = await openJudge(options.model_path, options, session, { trainable: true });
-	const own = { savePath: files.checkpoint, logDir: files.logs, dataRoot: relative_paths ? image_root : undefined, question };
+	await using model = await openJudge(options.model_path, options, session, { trainable: true, freeze: options.freeze });
+	const dataRoot = relative_paths ? image_root : undefined;
+	const own = { savePath: files.checkpoint, logDir: files.logs, dataRoot, question, resumeFromCheckpoint };
 	const { steps, finalLoss } = await fineTune(model, [files.conversations], options, own, session);
 	remaining.shift();
 	session.print(`${conversations} conversations, ${steps} steps, loss ${finalLoss.toFixed(4)}`);
 	await score("after", model);
+	await writeReport(files.page, page, facts);
 	if (heldOut) session.print(evaluationTable(evaluations));
-	session.print([`${((performance.now() - started) / 1000).toFixed(0)} s in all; files:`, ...Object.values(files)].join("\n"));
+	const { page: _, ...others } = files;
+	session.print(
+		[
+			`${((performance.now() - started) / 1000).toFixed(0)} s in all; files:`,
+			...Object.values(others),
+			`report, to open in a browser: ${files.page}`,
+		].join("\n"),
+	);
 }

@@ -11,7 +11,10 @@ import {
 	type GenerativeModel,
 	generateCoT,
 	type Journal,
+	type ReportCollector,
+	type Rollout,
 	type RolloutFilter,
+	type RowCounts,
 	type WriteExportsOptions,
 	writeExports,
 	writeJsonArray,
@@ -23,9 +26,9 @@ import { chooseFilters } from "./filters.js";
 import { endWhenAborted, interruptedWith } from "./interrupt.js";
 import { openSampler } from "./open-judge.js";
 import { type DrawOptions, type ExportOptions, sampleOptions } from "./options.js";
-import { claimOutputs, exportFolder, journalFile, type SampleFiles, sampleFiles } from "./outputs.js";
+import { claimOutputs, exportFolder, journalFile, quarantineFile, type SampleFiles, sampleFiles } from "./outputs.js";
 import { chooseQuestion } from "./question.js";
-import { dataFiles, type SurveyedRecords, surveyRecords } from "./records.js";
+import { dataFiles, formatInput, type SurveyedRecords, surveyRecords } from "./records.js";
 import { drawingOptions, openSampleJournal } from "./sample-journal.js";
 import type { Session } from "./session.js";
 
@@ -38,17 +41,19 @@ export interface SampleResult {
 /**
  * Samples what the journal has not, judges, filters, and writes the files as it goes.
  * @param filters as `chooseFilters` gives them
+ * @param page is given every record, for a report
  * @throws Interrupted after a signal: the files are whole and hold what was sampled until then, up to the first judgement that is missing.
  */
 export async function sampleJudgements(
 	model: GenerativeModel,
-	{ records, count }: SurveyedRecords,
+	{ records, count, input }: SurveyedRecords,
 	files: SampleFiles,
 	promptTemplate: string | undefined,
 	filters: readonly RolloutFilter[],
 	journal: Journal,
 	options: DrawOptions,
 	session: Session,
+	page?: ReportCollector,
 ): Promise<SampleResult> {
 	const { signal } = session;
 	const { use_cot: useCot } = options;
@@ -63,19 +68,11 @@ export async function sampleJudgements(
 		},
 	};
 	const result = await session
-		.finishing((drain) =>
-			writeJsonLines(files.rejected, (onRejected) =>
-				withExports(files, options, async (onRecord) => {
-					const rollouts = generateCoT(records, model, { ...drawing, drain });
-					const kept = filterRollouts(endWhenAborted(rollouts, signal), filters, { useCot, onRejected, onRecord });
-					await writeJsonArray(files.filtered, kept);
-					return kept.report;
-				}),
-			),
-		)
+		.finishing((drain) => {
+			const rollouts = endWhenAborted(generateCoT(records, model, { ...drawing, drain }), signal);
+			return keepRollouts(rollouts, files, filters, useCot, options, { page, input });
+		})
 		.finally(() => stage.end());
-	await writeText(files.stats, formatFilterReport(result.report));
-	await writeText(files.report, `${JSON.stringify(result.report, null, 2)}\n`);
 	if (signal.aborted) {
 		throw interruptedWith(
 			signal,
@@ -83,6 +80,31 @@ export async function sampleJudgements(
 				`The same command goes on from ${journal.file}, where all ${journal.size} finished judgements are`,
 		);
 	}
+	return result;
+}
+
+/** Filters rollouts, and writes what is kept, what is not, the exports and the statistics. @param page is given every record; `input` stands in the statistics */
+export async function keepRollouts(
+	rollouts: AsyncIterable<Rollout>,
+	files: SampleFiles,
+	filters: readonly RolloutFilter[],
+	useCot: boolean,
+	options: ExportOptions,
+	{ page, input }: { page?: ReportCollector; input?: RowCounts },
+): Promise<SampleResult> {
+	const result = await writeJsonLines(files.rejected, (onRejected) =>
+		withExports(files, options, async (add) => {
+			const onRecord = async (record: FilteredRecord) => {
+				page?.add(record);
+				await add?.(record);
+			};
+			const kept = filterRollouts(rollouts, filters, { useCot, onRejected, onRecord });
+			await writeJsonArray(files.filtered, kept);
+			return kept.report;
+		}),
+	);
+	await writeText(files.stats, `${formatFilterReport(result.report)}${input ? formatInput(input) : ""}`);
+	await writeText(files.report, `${JSON.stringify({ ...result.report, input }, null, 2)}\n`);
 	return result;
 }
 
@@ -133,11 +155,12 @@ export const sampleCommand = (session: Session) =>
 			const outputs = [...Object.values(files), ...exportedFiles(files, options)];
 			const inputs = dataFiles([...options.data_path, ...(options.decontaminate ?? [])]);
 			const journalAt = options.journal ?? journalFile(options.output_path);
-			await claimOutputs([journalAt], inputs, true);
+			const quarantine = quarantineFile(options.output_path);
+			await claimOutputs([journalAt, quarantine], inputs, true);
 			// Files that a journal has made may be made again from it.
 			await claimOutputs(outputs, inputs, options.overwrite || existsSync(journalAt));
 			const promptTemplate = await chooseQuestion(options, options.model_path, session);
-			const records = await surveyRecords(options, session);
+			const records = await surveyRecords(options, session, quarantine);
 			const filters = await chooseFilters(options, session);
 			await using model = await openSampler(options.model_path, options, session);
 			await using journal = await openSampleJournal(journalAt, model, promptTemplate, options, session);

@@ -1,5 +1,6 @@
 /** `train`: supervised fine-tuning on conversations. */
-import { resolve } from "node:path";
+import { existsSync, readdirSync } from "node:fs";
+import { join, resolve } from "node:path";
 import { readConversations, type TrainableModel, Trainer, type TrainerOptions, type TrainResult } from "../index.js";
 import { defineCommand } from "./define-command.js";
 import { scoreHeldOut } from "./held-out.js";
@@ -30,7 +31,7 @@ export async function fineTune(
 ): Promise<TrainResult> {
 	const { signal, note } = session;
 	const stage = session.stage("train");
-	let [checkpoint, dropped] = ["", 0];
+	let [checkpoint, dropped] = [options.resumeFromCheckpoint ?? "", 0];
 	const trainer = new Trainer(model, {
 		...options,
 		...{
@@ -39,9 +40,16 @@ export async function fineTune(
 			gradientCheckpointing: flags.gradient_checkpointing,
 			eager: flags.eager,
 			promptMaxLen: flags.prompt_max_len,
+			groupByLength: flags.group_by_length,
+			packing: flags.packing,
+			packLength: flags.pack_length,
 		},
 		...{ maxEpochs: flags.max_epochs, maxSteps: flags.max_steps, learningRate: flags.actor_learning_rate, lrScheduler: flags.lr_scheduler },
-		...{ warmupRatio: flags.lr_warmup_ratio, warmupSteps: flags.lr_warmup_steps, weightDecay: flags.l2, betas: flags.adam_betas },
+		...{ warmupRatio: flags.lr_warmup_ratio, warmupSteps: flags.lr_warmup_steps, minLrRatio: flags.min_lr_ratio },
+		...{ lrDecayRatio: flags.lr_decay_ratio, lrDecaySteps: flags.lr_decay_steps },
+		...{ optimizer: flags.optim, weightDecay: flags.l2, betas: flags.adam_betas, freeze: flags.freeze },
+		...{ labelSmoothing: flags.label_smoothing_factor, neftuneNoiseAlpha: flags.neftune_noise_alpha },
+		...{ bestMetric: flags.metric_for_best_model, greaterIsBetter: flags.greater_is_better },
 		...{ maxGradNorm: flags.max_norm, saveSteps: flags.save_steps, saveTotalLimit: flags.max_ckpt_num, seed: flags.seed },
 		...{ loggingSteps: flags.logging_steps, evalEvery: flags.eval_steps, signal },
 		onEvent(event) {
@@ -50,6 +58,7 @@ export async function fineTune(
 				checkpoint = event.dir;
 				keepQuestion(question, checkpoint);
 			}
+			if (event.type === "damaged-checkpoint") note(`${event.dir} is passed over: ${event.damage}`);
 			if (event.type === "dropped" && ++dropped <= DROPPED_SHOWN)
 				note(`row ${event.row} is not trained on, ${event.reason}: ${event.detail}`);
 		},
@@ -58,9 +67,11 @@ export async function fineTune(
 		const result = await trainer.fit(allConversations(files));
 		keepQuestion(question, options.savePath);
 		if (result.signatures > 0) note(`trained on ${result.signatures} compiled shapes of batches`);
+		note(`padding: ${(100 * result.padding).toFixed(1)} % of what was computed`);
+		if (result.best) note(`best: step ${result.best.step} with ${flags.metric_for_best_model} ${result.best.score}, in ${result.best.dir}`);
 		return result;
 	} catch (error) {
-		if (!signal.aborted) throw error;
+		if (!signal.aborted || error !== signal.reason) throw error; // another one: the checkpoint could not be saved
 		const wayOn =
 			checkpoint === "" ? "no step was made" : `go on with \`train --resume_from_checkpoint ${checkpoint}\` and the same data and flags`;
 		throw interruptedWith(signal, `train: stopped; ${wayOn}`);
@@ -73,6 +84,12 @@ export async function fineTune(
 async function* allConversations(files: readonly string[]) {
 	for (const file of files) yield* readConversations(file);
 }
+
+/** A training that came to its end has the model itself beside its checkpoints. */
+export const isFinished = (savePath: string) => existsSync(join(savePath, "config.json"));
+
+export const hasCheckpoints = (savePath: string) =>
+	existsSync(savePath) && readdirSync(savePath).some((name) => /^checkpoint-\d+$/.test(name));
 
 /** Reads every row once: bad ones show before the model is loaded, and before anything of an earlier run is removed. */
 async function checkConversations(files: readonly string[], { signal }: Session): Promise<void> {
@@ -91,14 +108,16 @@ export const trainCommand = (session: Session) =>
 		schema: trainOptions,
 		example: 'tfjs-rft train --pretrain judge --save_path checkpoint --train_data "imagegen-cot-reward-5k:rejection_sampling_train.json"',
 		async action(options) {
-			const { pretrain, save_path: savePath, train_data, log_dir: logDir, resume_from_checkpoint: resumeFromCheckpoint } = options;
+			const { pretrain, save_path: savePath, train_data, log_dir: logDir, resume_from_checkpoint: resume } = options;
+			const goesOn = resume === "auto" && !isFinished(savePath);
+			const resumeFromCheckpoint = resume === "auto" ? (goesOn && hasCheckpoints(savePath) ? savePath : undefined) : resume;
 			const resuming = resumeFromCheckpoint !== undefined;
 			const inputs = [pretrain, ...train_data, ...dataFiles(options.eval_data_path ?? [])];
-			await claimOutputs(logDir === undefined ? [savePath] : [savePath, logDir], inputs, options.overwrite || resuming);
+			await claimOutputs(logDir === undefined ? [savePath] : [savePath, logDir], inputs, options.overwrite || resuming || goesOn);
 			await checkConversations(train_data, session);
 			const question = await chooseQuestion(options, pretrain, session);
 			const evaluate = await heldOutScores(options, question, session);
-			await using model = await openJudge(pretrain, options, session, { trainable: true });
+			await using model = await openJudge(pretrain, options, session, { trainable: true, freeze: options.freeze });
 			if (!resuming) await clearOutputs({ checkpoint: savePath, logs: logDir });
 			const own = { savePath, logDir, dataRoot: options.data_root, resumeFromCheckpoint, evaluate, question };
 			const { steps, finalLoss, evaluations } = await fineTune(model, train_data, options, own, session);

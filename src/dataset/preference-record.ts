@@ -9,7 +9,7 @@ export type ShownOrder = readonly [0, 1] | readonly [1, 0];
 
 /** One preference: a caption, two images, and which of the two people preferred. */
 export interface PreferenceRecord {
-	/** Hex SHA-256 prefix over the record's content (prompt, image paths as written, preference); never its position. */
+	/** Hex SHA-256 prefix over the record's content (prompt, images as written, preference, criteria); never its position. See `keyOf`. */
 	key: string;
 	/** The caption both images were made for. */
 	prompt: string;
@@ -21,6 +21,8 @@ export interface PreferenceRecord {
 	order: ShownOrder;
 	/** Where the row came from: the schema's name, the file, and the row's number in it, counted from 0. */
 	source: { name: string; file: string; row: number };
+	/** By what the images were compared, in words that the judge is told, as OmniReward-Bench carries it. Default: in general. */
+	criteria?: string;
 	/** Votes for path1 and path2, as HPDv3 carries them. */
 	choiceDist?: readonly number[];
 	/** Label confidence in [0, 1], as HPDv3 carries it. */

@@ -1,13 +1,14 @@
 /**
  * An image path from a data file to a file inside the image root. A data file is outside input: `../../etc/passwd`, an
- * absolute path elsewhere and a symbolic link that leads out are refused, whatever they point at.
+ * absolute path elsewhere and a symbolic link that leads out are refused, whatever they point at. URLs are not fetched.
  */
 import { realpath, stat } from "node:fs/promises";
 import { resolve } from "node:path";
+import type { RowProblem } from "../files/dataset-error.js";
 import { isInside } from "../files/is-inside.js";
 
 /** The absolute path (links as written, not followed), or what was wrong. */
-export type ResolvedImage = { ok: true; path: string } | { ok: false; expected: string; got: string };
+export type ResolvedImage = { ok: true; path: string } | ({ ok: false } & Pick<RowProblem, "kind" | "expected" | "got">);
 
 /** The root images must stay in, and where it really is. */
 export interface ImageRoot {
@@ -15,28 +16,41 @@ export interface ImageRoot {
 	realPath: string;
 }
 
+/** `https://…`, `s3://…`, and pictures written out as `data:`. */
+const URL_START = /^([a-z][a-z0-9+.-]*:\/\/|data:)/i;
+const SHOWN = 200;
+
 /** @throws the file system's error if the folder isn't there. */
 export async function openImageRoot(folder: string): Promise<ImageRoot> {
 	const path = resolve(folder);
 	return { path, realPath: await realpath(path) };
 }
 
-/** Resolves `written` inside `root`; the file must exist. */
+/** Resolves `written` inside `root`; the file must exist and hold something. */
 export async function resolveImage(written: string, root: ImageRoot): Promise<ResolvedImage> {
+	const fail = (kind: RowProblem["kind"], expected: string, got: string): ResolvedImage => ({ ok: false, kind, expected, got: clip(got) });
+	if (URL_START.test(written)) return fail("url", "the path of an image file (URLs are not fetched; download it first)", written);
 	const path = resolve(root.path, written);
-	if (!isInside(path, root.path)) return outside(written, root);
+	if (!isInside(path, root.path)) return fail("outside-root", `a path inside ${root.path}`, written);
 	try {
 		const realPath = await realpath(path);
-		if (!isInside(realPath, root.realPath)) return outside(`${written}, a link to ${realPath}`, root);
-		if (!(await stat(realPath)).isFile()) return { ok: false, expected: "an image file", got: `${path}, which is not a file` };
+		if (!isInside(realPath, root.realPath)) {
+			return fail("outside-root", `a path inside ${root.path}`, `${clip(written)}, a link to ${realPath}`);
+		}
+		const found = await stat(realPath);
+		if (!found.isFile()) return fail("not-a-file", "an image file", `${path}, which is not a file`);
+		if (found.size === 0) return fail("empty-image", "an image file", `${path}, which is empty`);
 		return { ok: true, path };
 	} catch (error) {
 		const reason = error instanceof Error && "code" in error ? String(error.code) : String(error);
-		const got = reason === "ENOENT" || reason === "ENOTDIR" ? `no file at ${JSON.stringify(path)}` : `${JSON.stringify(path)}: ${reason}`;
-		return { ok: false, expected: "an image file", got };
+		if (reason === "ENOENT" || reason === "ENOTDIR") {
+			return fail("missing-image", "an image file", `no file at ${JSON.stringify(clip(path))}`);
+		}
+		const kind = ["ENAMETOOLONG", "ERR_INVALID_ARG_VALUE", "ELOOP"].includes(reason) ? "bad-path" : "unreadable-image";
+		return fail(kind, "an image file", `${JSON.stringify(clip(path))}: ${reason}`);
 	}
 }
 
-function outside(written: string, root: ImageRoot): ResolvedImage {
-	return { ok: false, expected: `a path inside ${root.path}`, got: written };
+function clip(text: string): string {
+	return text.length > SHOWN ? `${text.slice(0, SHOWN)}…` : text;
 }

@@ -1,134 +1,126 @@
 /**
  * The rows of a JSON array or of a JSON Lines file, one at a time, in constant memory. Which of the two it is, is read from
- * the first byte that is neither white space nor a byte-order mark: `[` or `{`.
+ * the first byte that is neither white space nor a byte-order mark: `[` or `{`. Files may be compressed, see read-bytes.
  *
  * A reader would get wrong: bytes that are not UTF-8 are refused, never replaced (a replacement character in a caption
  * would be trained on). A bad line of JSON Lines spoils that row alone; a JSON array broken in the middle has no next row
  * to go on with, and ends the reading.
  */
-import { createReadStream } from "node:fs";
-import { type FileHandle, open } from "node:fs/promises";
-import { pipeline } from "node:stream";
-import { TextDecoder } from "node:util";
 import { DatasetError } from "./dataset-error.js";
+import { JsonArrayReader } from "./json-array-reader.js";
+import { type JsonRow, MAX_ROW_BYTES, parseJsonRow, tooLarge } from "./parse-json-row.js";
+import { peek, readBytes } from "./read-bytes.js";
+import { isBlank } from "./split-json-array.js";
 
-/** A row as parsed, or why it could not be; `row` counts from 0, blank lines apart. */
-export type JsonRow = { row: number; value: unknown } | { row: number; expected: string; got: string };
+export type { JsonRow } from "./parse-json-row.js";
 
-const BYTE_ORDER_MARK = [0xef, 0xbb, 0xbf];
-const WHITE_SPACE = new Set([0x20, 0x09, 0x0a, 0x0d]);
 const LINE_FEED = 0x0a;
-const BLOCK = 1 << 16;
+const [ARRAY, OBJECT] = [0x5b, 0x7b];
 
 /**
  * @returns rows in file order.
  * @throws DatasetError if the file can't be opened, holds neither an array nor lines of objects, or is a broken array.
  */
 export async function* readJsonRows(file: string): AsyncGenerator<JsonRow> {
-	const { kind, start } = await detect(file);
-	yield* kind === "array" ? readArray(file, start) : readLines(file, start);
+	for await (const rows of parseJsonRows(file, readBytes(file))) for (const row of rows) yield row;
+}
+
+/**
+ * As `readJsonRows`, from bytes already open, and rows in small groups: an async generator's step costs as much as half a row.
+ * @param file its name, for messages.
+ */
+export async function* parseJsonRows(file: string, bytes: AsyncGenerator<Buffer>): AsyncGenerator<JsonRow[]> {
+	const { kind, blocks } = await detect(file, bytes);
+	yield* kind === "array" ? readArray(file, blocks) : readLines(blocks);
 }
 
 /** Fails as `readJsonRows` would on its first row, if the file is missing, empty or of neither kind. */
-export async function checkJsonFile(file: string): Promise<void> {
-	await detect(file);
+export async function checkJsonBytes(file: string, bytes: AsyncGenerator<Buffer>): Promise<void> {
+	const { blocks } = await detect(file, bytes);
+	await blocks.return(undefined);
 }
 
-async function detect(file: string): Promise<{ kind: "array" | "lines"; start: number }> {
-	const handle = await openFile(file);
-	try {
-		const head = Buffer.alloc(BLOCK);
-		let position = 0;
-		for (;;) {
-			const { bytesRead } = await handle.read(head, 0, BLOCK, position);
-			if (bytesRead === 0) throw new DatasetError(file, `${file}: expected a JSON array or JSON Lines, got an empty file`);
-			const skip = position === 0 && BYTE_ORDER_MARK.every((byte, i) => head[i] === byte) ? BYTE_ORDER_MARK.length : 0;
-			const at = head.subarray(skip, bytesRead).findIndex((byte) => !WHITE_SPACE.has(byte));
-			if (at >= 0) return { kind: kindOf(file, head[skip + at]), start: position + skip + at };
-			position += bytesRead;
+/** @returns blocks that begin with the first row, or behind the array's bracket. */
+async function detect(file: string, bytes: AsyncGenerator<Buffer>): Promise<{ kind: "array" | "lines"; blocks: AsyncGenerator<Buffer> }> {
+	for (;;) {
+		const { head, blocks } = await peek(bytes, 1);
+		if (head.length === 0) throw new DatasetError(file, `${file}: expected a JSON array or JSON Lines, got an empty file`);
+		if (isBlank(head)) {
+			await blocks.next();
+			continue;
 		}
-	} catch (cause) {
-		if (cause instanceof DatasetError) throw cause;
-		throw new DatasetError(file, `${file}: can't be read: ${messageOf(cause)}`, { cause });
-	} finally {
-		await handle.close();
+		const at = head.findIndex((_, i) => !isBlank(head.subarray(i, i + 1)));
+		const kind = kindOf(file, head[at]);
+		return { kind, blocks: skip(blocks, kind === "array" ? at + 1 : at) };
 	}
 }
 
-async function openFile(file: string): Promise<FileHandle> {
-	try {
-		return await open(file, "r");
-	} catch (cause) {
-		throw new DatasetError(file, `${file}: can't be opened: ${messageOf(cause)}; check the path`, { cause });
+async function* skip(blocks: AsyncGenerator<Buffer>, count: number): AsyncGenerator<Buffer> {
+	let left = count;
+	for await (const block of blocks) {
+		yield left === 0 ? block : block.subarray(left);
+		left = 0;
 	}
 }
 
 function kindOf(file: string, byte: number): "array" | "lines" {
-	if (byte === 0x5b) return "array";
-	if (byte === 0x7b) return "lines";
+	if (byte === ARRAY) return "array";
+	if (byte === OBJECT) return "lines";
 	const got = byte >= 0x20 && byte < 0x7f ? `"${String.fromCharCode(byte)}"` : `byte 0x${byte.toString(16).padStart(2, "0")}`;
-	throw new DatasetError(file, `${file}: expected a JSON array ("[" first) or JSON Lines ("{" first), got ${got}`);
+	throw new DatasetError(
+		file,
+		`${file}: expected a JSON array ("[" first), JSON Lines ("{" first), Parquet or a tar archive, plain or as gzip or Zstandard, got ${got}`,
+	);
 }
 
-async function* readArray(file: string, start: number): AsyncGenerator<JsonRow> {
-	// ES modules only: a static import would become a `require` in the CommonJS build, which Node 20 before 20.19 refuses.
-	const { streamArray } = await import("stream-json/streamers/stream-array.js");
-	const elements = streamArray.withParserAsStream({ streamValues: false });
-	// The callback only keeps pipeline from throwing by itself: an error destroys `elements`, whose loop below then throws it.
-	pipeline(createReadStream(file, { start, highWaterMark: BLOCK }), decodeUtf8, elements, () => undefined);
+async function* readArray(file: string, blocks: AsyncIterable<Buffer>): AsyncGenerator<JsonRow[]> {
+	const reader = new JsonArrayReader();
 	let row = 0;
+	const numbered = (values: unknown[]): JsonRow[] => values.map((value) => ({ row: row++, value }));
 	try {
-		for await (const { value } of elements as AsyncIterable<{ value: unknown }>) yield { row: row++, value };
+		for await (const block of blocks) for (const values of reader.push(block)) yield numbered(values);
+		for (const values of reader.end()) yield numbered(values);
 	} catch (cause) {
-		const message = `${file}: broken in or after record ${row}: ${messageOf(cause)}; is the file complete, and a JSON array in UTF-8?`;
+		if (!(cause instanceof SyntaxError)) throw cause;
+		const message = `${file}: broken in or after record ${row}: ${cause.message}; is the file complete, and a JSON array in UTF-8?`;
 		throw new DatasetError(file, message, { row, cause });
 	}
 }
 
-async function* decodeUtf8(blocks: AsyncIterable<Buffer>): AsyncGenerator<string> {
-	const decoder = new TextDecoder("utf-8", { fatal: true });
-	for await (const block of blocks) yield decoder.decode(block, { stream: true });
-	yield decoder.decode();
-}
-
-async function* readLines(file: string, start: number): AsyncGenerator<JsonRow> {
-	const decoder = new TextDecoder("utf-8", { fatal: true });
+async function* readLines(blocks: AsyncIterable<Buffer>): AsyncGenerator<JsonRow[]> {
 	let row = 0;
-	for await (const line of splitLines(createReadStream(file, { start, highWaterMark: BLOCK }))) {
-		if (line.every((byte) => WHITE_SPACE.has(byte))) continue;
-		yield parseLine(line, row++, decoder);
+	for await (const lines of splitLines(blocks)) {
+		const rows: JsonRow[] = [];
+		for (const line of lines) {
+			if (typeof line === "number") rows.push(tooLarge(line, row++));
+			else if (!isBlank(line)) rows.push(parseJsonRow(line, row++));
+		}
+		yield rows;
 	}
 }
 
-function parseLine(line: Buffer, row: number, decoder: TextDecoder): JsonRow {
-	let text: string;
-	try {
-		text = decoder.decode(line);
-	} catch {
-		return { row, expected: "UTF-8", got: `bytes that are not: ${JSON.stringify(line.toString("latin1").slice(0, 60))}` };
-	}
-	try {
-		return { row, value: JSON.parse(text) };
-	} catch (error) {
-		return { row, expected: "one JSON object on the line", got: `${JSON.stringify(text.slice(0, 60))} (${messageOf(error)})` };
-	}
-}
-
-/** Lines by their bytes, so that one line's broken encoding can't reach into the next. */
-async function* splitLines(blocks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+/** Lines by their bytes, so that one line's broken encoding can't reach into the next; those of one block together. Of a line that is too large, its length. */
+async function* splitLines(blocks: AsyncIterable<Buffer>): AsyncGenerator<(Buffer | number)[]> {
 	let parts: Buffer[] = [];
+	let length = 0;
+	const finish = (end: Buffer): Buffer | number => {
+		length += end.length;
+		const line = length > MAX_ROW_BYTES ? length : parts.length === 0 ? end : Buffer.concat([...parts, end]);
+		[parts, length] = [[], 0];
+		return line;
+	};
 	for await (const block of blocks) {
+		const lines: (Buffer | number)[] = [];
 		let from = 0;
 		for (let end = block.indexOf(LINE_FEED); end >= 0; end = block.indexOf(LINE_FEED, from)) {
-			yield Buffer.concat([...parts, block.subarray(from, end)]);
-			parts = [];
+			lines.push(finish(block.subarray(from, end)));
 			from = end + 1;
 		}
-		if (from < block.length) parts.push(block.subarray(from));
+		length += block.length - from;
+		if (length > MAX_ROW_BYTES) parts = [];
+		else if (from < block.length) parts.push(block.subarray(from));
+		yield lines;
 	}
-	if (parts.length > 0) yield Buffer.concat(parts);
-}
-
-function messageOf(error: unknown): string {
-	return error instanceof Error ? error.message : String(error);
+	if (length > MAX_ROW_BYTES) yield [length];
+	else if (parts.length > 0) yield [Buffer.concat(parts)];
 }

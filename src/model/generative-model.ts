@@ -31,6 +31,11 @@ export interface ModelInputs {
 	pixelValues?: Matrix<Float32Array>;
 	/** [N, 3]: frames, rows and columns of patches, per image. */
 	imageGridThw?: Matrix<Int32Array>;
+	/**
+	 * [B, T] of packed rows: the number of the conversation that a token is of, from 1, and 0 on padding. Tokens see those of their own
+	 * conversation only, and each conversation's positions begin anew. Absent: one conversation a row.
+	 */
+	segmentIds?: Matrix<Int32Array>;
 }
 
 /** One conversation, tokenized, its images preprocessed; not yet padded into a batch. */
@@ -40,6 +45,8 @@ export interface EncodedConversation {
 	/** [T] 1 on the tokens that an assistant turn says, its end-of-turn token included; 0 elsewhere. */
 	assistantMask: Uint8Array;
 	images: { pixelValues: Matrix<Float32Array>; gridThw: [number, number, number] }[];
+	/** Tokens of each conversation where several are packed into this one, end to end. */
+	segmentLengths?: readonly number[];
 }
 
 export interface EncodeOptions {
@@ -124,8 +131,8 @@ export interface FailedSample extends Pick<GeneratedSample, "request" | "sample"
 	error: { kind: "bad-image" | "error"; message: string };
 }
 
-/** `stop`: an end token; `length`: `maxNewTokens` reached. */
-export type FinishReason = "stop" | "length";
+/** `stop`: an end token; `length`: `maxNewTokens` reached; `repetition`: it went round in circles (`repetitionDetection`). */
+export type FinishReason = "stop" | "length" | "repetition";
 
 export interface GenerateResult {
 	/** Per row, the generated ids: the end token included where there was one, no padding. */
@@ -155,6 +162,18 @@ export interface ForwardOptions {
 	gradientCheckpointing?: boolean;
 }
 
+/** NEFTune's noise on the text embeddings: uniform in ±alpha / √(tokens · channels). */
+export interface EmbeddingNoise {
+	alpha: number;
+	/** Of each conversation of the batch, packed ones one by one (uint32): its noise depends on its own seed and length only. */
+	seeds: readonly number[];
+}
+
+export interface PrepareOptions {
+	/** Default: none. */
+	embeddingNoise?: EmbeddingNoise;
+}
+
 /**
  * A batch on the device: plain records of tensors and numbers, so that a compiled function can take it. What is in it is the model's own
  * business. Its tensors are the caller's to dispose.
@@ -166,7 +185,7 @@ export interface TrainableModel extends GenerativeModel {
 	/** Trainable parameters by checkpoint key (the hub's spelling), in a fixed order. */
 	namedParameters(): Map<string, Variable>;
 	/** Puts a batch on the device. */
-	prepare(inputs: ModelInputs): PreparedInputs;
+	prepare(inputs: ModelInputs, options?: PrepareOptions): PreparedInputs;
 	/** Final hidden states [B, T, C] of a prepared batch, differentiable; synchronous, to be called inside a tidy. */
 	hiddenStates(prepared: PreparedInputs, options?: ForwardOptions): Tensor3D;
 	/** Hidden states [N, C] to logits [N, V], differentiable. */
@@ -175,14 +194,29 @@ export interface TrainableModel extends GenerativeModel {
 	save(dir: string): Promise<void>;
 }
 
+/** What is wrong with an image. `unreadable-image`: the file system's refusal, or a reason that nobody has named. */
+export type ImageErrorKind =
+	| "missing-image"
+	| "not-a-file"
+	| "unreadable-image"
+	| "empty-image"
+	| "not-an-image"
+	| "unsupported-image"
+	| "damaged-image"
+	| "oversized-image"
+	| "elongated-image";
+
 /** An image that could not be turned into pixel values; `reason` is for a person. */
 export class ImageError extends Error {
+	readonly kind: ImageErrorKind;
+
 	constructor(
 		readonly image: string,
 		readonly reason: string,
-		options?: ErrorOptions,
+		{ kind = "unreadable-image", ...options }: ErrorOptions & { kind?: ImageErrorKind } = {},
 	) {
 		super(`${image}: ${reason}`, options);
 		this.name = "ImageError";
+		this.kind = kind;
 	}
 }

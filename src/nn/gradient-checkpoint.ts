@@ -15,7 +15,7 @@ import { onOwnTape } from "./own-tape.js";
  * @param run the layer, of its input and `context`; called again in the backward pass, so it must give the same each time
  * @param x [N, C] the layer's input, differentiable
  * @param context tensors that `run` reads and that have no gradient (rotary tables, a mask)
- * @param parameters every variable that `run` uses: a gradient flows to each
+ * @param parameters every variable that `run` uses: a gradient flows to each that is trainable
  * @returns [N, C]
  */
 export function gradientCheckpoint(
@@ -24,6 +24,7 @@ export function gradientCheckpoint(
 	context: Tensor[],
 	parameters: readonly Variable[],
 ): Tensor2D {
+	const trained = parameters.filter(({ trainable }) => trainable);
 	const op = customGrad((...args) => {
 		const [x] = args as Tensor[];
 		const save = args[args.length - 1] as unknown as GradSaveFunc;
@@ -32,10 +33,10 @@ export function gradientCheckpoint(
 			tidy(() => {
 				const again = runAfter(x, [dy]);
 				const gradients = grads((x) => run(x as Tensor2D, context));
-				const [dx, ...ofParameters] = onOwnTape(() => gradients([again, ...parameters], dy));
+				const [dx, ...ofParameters] = onOwnTape(() => gradients([again, ...trained], dy));
 				return [runAfter(dx, ofParameters), ...ofParameters];
 			});
 		return { value: run(x as Tensor2D, context), gradFunc };
 	});
-	return op(x, ...parameters) as Tensor2D;
+	return op(x, ...trained) as Tensor2D;
 }

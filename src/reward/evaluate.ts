@@ -9,6 +9,7 @@ import type { Rollout } from "../sampler/rollout.js";
 import { judgeRollout } from "./judge-rollout.js";
 import { collectStats, type PositionStats } from "./judgement-stats.js";
 import type { Outcome } from "./outcome.js";
+import { collectScores, type ScoreReport } from "./score-report.js";
 import { type Proportion, proportion } from "./wilson-interval.js";
 
 export interface Evaluation {
@@ -30,6 +31,8 @@ export interface Evaluation {
 	outcomes: Record<Outcome, number>;
 	/** Generated tokens per rollout. */
 	meanTokens: number;
+	/** Of the verdicts' probabilities; absent where no rollout was scored (`generateCoT({ score: true })`). */
+	scores?: ScoreReport;
 }
 
 /**
@@ -41,12 +44,13 @@ export async function evaluate(
 	rollouts: Iterable<Rollout> | AsyncIterable<Rollout>,
 	{ useCot = true }: { useCot?: boolean } = {},
 ): Promise<Evaluation> {
-	const collector = collectStats();
+	const [collector, scores] = [collectStats(), collectScores()];
 	for await (const rollout of rollouts) {
 		if (rollout.sampleIndex > 0) {
 			throw new Error(`evaluate: expected one rollout per record, got sample ${rollout.sampleIndex} of one; use samplesPerRecord 1`);
 		}
 		collector.add(judgeRollout(rollout, { useCot }));
+		scores.add(rollout);
 	}
 	const stats = collector.stats();
 	const accuracy: Proportion = proportion(stats.correct, stats.parseRate.of);
@@ -55,6 +59,7 @@ export async function evaluate(
 			`evaluate: expected at least one generated rollout, got ${stats.total} rollouts, none generated; check the data and its images`,
 		);
 	}
+	const scored = scores.report();
 	return {
 		n: stats.total,
 		accuracy: accuracy.value,
@@ -64,5 +69,6 @@ export async function evaluate(
 		perOrder: { preferredFirst: stats.preferredShown.first, preferredSecond: stats.preferredShown.second },
 		outcomes: stats.outcomes,
 		meanTokens: stats.meanTokens,
+		...(scored && { scores: scored }),
 	};
 }

@@ -16,6 +16,7 @@ import type { JudgedRollout } from "./outcome.js";
 import { type PassRate, passRate } from "./pass-rate.js";
 import type { AnyReward } from "./rewards.js";
 import type { RolloutFilter, Verdict } from "./rollout-filter.js";
+import { collectScores, type ScoreReport } from "./score-report.js";
 import { collectBreakdown, type StatsBreakdown } from "./stats-breakdown.js";
 
 /** All rollouts of one record with what became of them: those without `rejectedBy` are kept. */
@@ -48,6 +49,8 @@ export interface FilterReport {
 	/** Of all rollouts, before any filter. */
 	judgements: JudgementStats;
 	breakdown: StatsBreakdown;
+	/** Of the verdicts' probabilities, over all rollouts; absent where none was scored. */
+	scores?: ScoreReport;
 }
 
 /** The kept rollouts, to be iterated once, and the report so far. */
@@ -67,7 +70,7 @@ export function filterRollouts(
 ): KeptRollouts {
 	const asked = inOrder(filters.map((filter) => (typeof filter === "function" ? rewardFilter(filter) : filter)));
 	const rejected: Record<string, number> = Object.fromEntries(asked.map(({ name }) => [name, 0]));
-	const [stats, breakdown] = [collectStats(), collectBreakdown()];
+	const [stats, breakdown, scores] = [collectStats(), collectBreakdown(), collectScores()];
 	let [total, kept, records, recordsKept] = [0, 0, 0, 0];
 	function count({ rollouts: decided, passRate: rate }: FilteredRecord): void {
 		const before = kept;
@@ -75,6 +78,7 @@ export function filterRollouts(
 			total++;
 			stats.add(rollout);
 			breakdown.add(rollout, rate);
+			scores.add(rollout);
 			if (rollout.rejectedBy === undefined) kept++;
 			else rejected[rollout.rejectedBy]++;
 		}
@@ -100,7 +104,8 @@ export function filterRollouts(
 		[Symbol.asyncIterator]: () => iterator,
 		get report() {
 			const counts = { total, kept, rejected: { ...rejected }, records, recordsKept };
-			return { ...counts, judgements: stats.stats(), breakdown: breakdown.breakdown() };
+			const scored = scores.report();
+			return { ...counts, judgements: stats.stats(), breakdown: breakdown.breakdown(), ...(scored && { scores: scored }) };
 		},
 	};
 }
@@ -141,6 +146,8 @@ function stays(rollout: JudgedRollout, name: string, { reason, reward }: Verdict
 }
 
 /** Without what an earlier judging added. */
-function unjudged({ record, sampleIndex, seed, promptText, completion, numTokens, finishReason, error }: Rollout): Rollout {
-	return { record, sampleIndex, seed, promptText, completion, numTokens, finishReason, ...(error && { error }) };
+function unjudged(rollout: Rollout): Rollout {
+	const { record, sampleIndex, seed, promptText, completion, numTokens, finishReason, forced, score, error } = rollout;
+	const optional = { ...(forced && { forced }), ...(score && { score }), ...(error && { error }) };
+	return { record, sampleIndex, seed, promptText, completion, numTokens, finishReason, ...optional };
 }

@@ -1,8 +1,9 @@
 import type { FilterReport } from "./filter-rollouts.js";
 import { formatStats } from "./judgement-stats.js";
+import { formatScoreReport } from "./score-report.js";
 
 /** The text of `filtered_samples_stats.txt`: the judge's statistics, then what each filter turned away, and how the selection shifted. */
-export function formatFilterReport({ judgements, total, kept, rejected, records, recordsKept, breakdown }: FilterReport): string {
+export function formatFilterReport({ judgements, total, kept, rejected, records, recordsKept, breakdown, scores }: FilterReport): string {
 	const lines: [string, string | number][] = [
 		["records", records],
 		["records kept", recordsKept],
@@ -13,5 +14,6 @@ export function formatFilterReport({ judgements, total, kept, rejected, records,
 			kept === 0 ? "–" : shift.toFixed(3),
 		]),
 	];
-	return `${formatStats(judgements)}${lines.map(([name, value]) => `${name}: ${value}`).join("\n")}\n`;
+	const counted = lines.map(([name, value]) => `${name}: ${value}`);
+	return `${formatStats(judgements)}${[...counted, ...(scores ? formatScoreReport(scores) : [])].join("\n")}\n`;
 }

@@ -27,10 +27,11 @@ export function judgeRollout(
 	}
 	const parsed = parseJudgement(rollout.completion, { useCot });
 	if (!parsed.ok) {
-		const cut = rollout.finishReason === "length" && parsed.incomplete;
-		return cut
-			? { ...rollout, outcome: "truncated", reason: `cut at ${rollout.numTokens} tokens, before its answer was complete` }
-			: { ...rollout, outcome: "unparsable", reason: parsed.reason };
+		const at = `at ${rollout.numTokens} tokens, before its answer was complete`;
+		if (rollout.finishReason === "length" && parsed.incomplete) return { ...rollout, outcome: "truncated", reason: `cut ${at}` };
+		if (rollout.finishReason === "repetition" && parsed.incomplete)
+			return { ...rollout, outcome: "repetition", reason: `repeats itself, stopped ${at}` };
+		return { ...rollout, outcome: "unparsable", reason: parsed.reason };
 	}
 	const { winner, reasoning, answerText } = parsed;
 	const said = { ...rollout, answerText, ...(reasoning !== undefined && { reasoning }) };

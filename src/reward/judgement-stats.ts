@@ -22,7 +22,7 @@ export interface JudgementStats {
 	accuracy: Proportion;
 	/** Right among all rollouts. */
 	accuracyOfAll: Proportion;
-	/** Unparsable and truncated ones. */
+	/** Unparsable and truncated ones, and those that went round in circles. */
 	parseFailures: number;
 	/** Parsed (ties included) among those that were generated. */
 	parseRate: Proportion;
@@ -33,6 +33,8 @@ export interface JudgementStats {
 	preferredShown: { first: PositionStats; second: PositionStats };
 	/** Generated tokens per generated rollout; NaN where there is none. */
 	meanTokens: number;
+	/** Rollouts that were made to end their reasoning (`thinkingBudget`). */
+	forced: number;
 }
 
 /** Takes rollouts one by one, and says at any time what they come to. */
@@ -47,12 +49,13 @@ export function collectStats(): StatsCollector {
 		{ total: 0, answered: 0, correct: 0 },
 		{ total: 0, answered: 0, correct: 0 },
 	];
-	let [total, saysImage1, tokens] = [0, 0, 0];
+	let [total, saysImage1, tokens, forced] = [0, 0, 0, 0];
 	return {
 		add(rollout) {
 			total++;
 			outcomes[rollout.outcome]++;
 			tokens += rollout.numTokens;
+			if (rollout.forced) forced++;
 			const right = correctAnswer(rollout.record);
 			const position = positions[right - 1];
 			position.total++;
@@ -65,7 +68,7 @@ export function collectStats(): StatsCollector {
 			const [first, second] = positions;
 			const answered = first.answered + second.answered;
 			const correct = first.correct + second.correct;
-			const parseFailures = outcomes.unparsable + outcomes.truncated;
+			const parseFailures = outcomes.unparsable + outcomes.truncated + outcomes.repetition;
 			const generated = total - outcomes["bad-image"] - outcomes.error;
 			return {
 				total,
@@ -79,6 +82,7 @@ export function collectStats(): StatsCollector {
 				saysImage1: proportion(saysImage1, answered),
 				preferredShown: { first: positionStats(first), second: positionStats(second) },
 				meanTokens: generated === 0 ? Number.NaN : tokens / generated,
+				forced,
 			};
 		},
 	};
@@ -104,6 +108,7 @@ export function formatStats(stats: JudgementStats): string {
 		['says "Image 1", of those that named a winner', share(stats.saysImage1)],
 		[`accuracy, preferred image shown first (${first.total})`, share(first.accuracy)],
 		[`accuracy, preferred image shown second (${second.total})`, share(second.accuracy)],
+		...(stats.forced > 0 ? [["made to end their reasoning", stats.forced] as [string, number]] : []),
 		["mean tokens", Number.isNaN(stats.meanTokens) ? "–" : stats.meanTokens.toFixed(1)],
 	];
 	return `${lines.map(([name, value]) => `${name}: ${value}`).join("\n")}\n`;

@@ -1,7 +1,7 @@
 import type { Rollout } from "../sampler/rollout.js";
 
 /** Every rollout has exactly one outcome, and the counts of a run add up to its rollouts. `low-reward` needs rewards of the caller's. */
-export const OUTCOMES = ["accepted", "wrong", "unparsable", "truncated", "tie", "bad-image", "error", "low-reward"] as const;
+export const OUTCOMES = ["accepted", "wrong", "unparsable", "truncated", "repetition", "tie", "bad-image", "error", "low-reward"] as const;
 export type Outcome = (typeof OUTCOMES)[number];
 
 /** A rollout with its outcome; `reason` says what was wrong, where something was. */

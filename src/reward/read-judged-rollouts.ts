@@ -10,6 +10,7 @@ import { type JudgedRollout, OUTCOMES } from "./outcome.js";
 
 const zeroOrOne = z.union([z.literal(0), z.literal(1)]);
 const count = z.number().int().nonnegative();
+const share = z.number().min(0).max(1);
 
 const judgedRollout = z.object({
 	record: z.object({
@@ -19,6 +20,7 @@ const judgedRollout = z.object({
 		preferred: zeroOrOne,
 		order: z.union([z.tuple([z.literal(0), z.literal(1)]), z.tuple([z.literal(1), z.literal(0)])]),
 		source: z.object({ name: z.string(), file: z.string(), row: count }),
+		criteria: z.string().optional(),
 		choiceDist: z.array(z.number()).optional(),
 		confidence: z.number().optional(),
 		model1: z.string().optional(),
@@ -29,7 +31,9 @@ const judgedRollout = z.object({
 	promptText: z.string(),
 	completion: z.string(),
 	numTokens: count,
-	finishReason: z.enum(["stop", "length", "error"]),
+	finishReason: z.enum(["stop", "length", "repetition", "error"]),
+	forced: z.literal(true).optional(),
+	score: z.object({ image1: share, preferred: share, mass: share }).optional(),
 	error: z.object({ kind: z.enum(["bad-image", "error"]), message: z.string() }).optional(),
 	outcome: z.enum(OUTCOMES),
 	answer: z.union([z.literal(1), z.literal(2)]).optional(),
@@ -46,8 +50,11 @@ export async function* readJudgedRollouts(file: string): AsyncGenerator<JudgedRo
 		const checked = "expected" in read ? { ok: false as const, field: "", ...read } : checkRow(judgedRollout, read.value);
 		if (checked.ok) yield checked.value;
 		else {
-			const { field, expected, got } = checked;
-			throw DatasetError.ofRow({ file, row: read.row, field, expected, got }, "write the file again with `sample`, or correct the row");
+			const { field, kind, expected, got } = checked;
+			throw DatasetError.ofRow(
+				{ file, row: read.row, field, kind, expected, got },
+				"write the file again with `sample`, or correct the row",
+			);
 		}
 	}
 }

@@ -4,7 +4,7 @@
  */
 import { type PreferenceRecord, shownImages } from "../dataset/preference-record.js";
 import { type EncodedConversation, ImageError, type Processor } from "../model/generative-model.js";
-import { fillTemplate, judgeMessages, judgePromptText } from "./prompt.js";
+import { criteriaText, fillTemplate, judgeMessages, judgePromptText } from "./prompt.js";
 import type { Rollout } from "./rollout.js";
 
 /** A record as the model reads it, or why it can't. */
@@ -55,7 +55,7 @@ async function encodeRecord(
 	processor: Processor,
 	{ template, keysOf, isStored = () => false }: EncodeRecordsOptions,
 ): Promise<EncodedRecord> {
-	const question = fillTemplate(template, record.prompt);
+	const question = fillTemplate(template, record.prompt) + criteriaText(record.criteria);
 	const promptText = judgePromptText(question);
 	try {
 		const keys = await keysUnlessUnreadable(record, keysOf);

@@ -10,6 +10,7 @@ import { z } from "zod";
 import type { PreferenceRecord } from "../dataset/preference-record.js";
 import type { FinishReason } from "../model/generative-model.js";
 import type { JournalConfiguration } from "./journal-configuration.js";
+import type { VerdictScore } from "./rollout.js";
 
 const NAME = "tfjs-rft rollouts";
 const VERSION = 1;
@@ -28,6 +29,8 @@ export interface StoredRollout {
 	completion: string;
 	numTokens: number;
 	finishReason: FinishReason;
+	forced?: true;
+	score?: VerdictScore;
 }
 
 /** One finished rollout. */
@@ -48,6 +51,7 @@ const headerLine = z.object({
 });
 
 const count = z.number().int().nonnegative();
+const share = z.number().min(0).max(1);
 const zeroOrOne = z.union([z.literal(0), z.literal(1)]);
 const entryLine = z.object({
 	key: z.string(),
@@ -65,7 +69,9 @@ const entryLine = z.object({
 		seed: count,
 		completion: z.string(),
 		numTokens: count,
-		finishReason: z.enum(["stop", "length"]),
+		finishReason: z.enum(["stop", "length", "repetition"]),
+		forced: z.literal(true).optional(),
+		score: z.object({ image1: share, preferred: share, mass: share }).optional(),
 	}),
 });
 

@@ -136,8 +136,10 @@ export class Journal implements AsyncDisposable {
 		return this.close();
 	}
 
-	private async write(key: string, { record, sampleIndex, seed, completion, numTokens, finishReason }: StoredRollout): Promise<void> {
-		const rollout = { record, sampleIndex, seed, completion, numTokens, finishReason };
+	private async write(key: string, stored: StoredRollout): Promise<void> {
+		const { record, sampleIndex, seed, completion, numTokens, finishReason, forced, score } = stored;
+		const optional = { ...(forced && { forced }), ...(score && { score }) };
+		const rollout = { record, sampleIndex, seed, completion, numTokens, finishReason, ...optional };
 		const line = encodeEntry({ key, time: new Date().toISOString(), rollout });
 		try {
 			this.parts.index.add(key, await this.parts.writer.append(line));

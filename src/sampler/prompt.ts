@@ -56,12 +56,23 @@ export function checkTemplate(template: string, where = "promptTemplate"): void 
 	}
 }
 
+/** What readers of ShareGPT take for a picture, a film or a sound, wherever it stands. */
+const PLACEHOLDER = /<(image|video|audio)>/g;
+
 /**
  * Puts the caption in the place of every `{prompt}`, literally: nothing in the caption is read as a pattern or as another
- * `{prompt}`. Only the exact text `<image>` is changed, to `< image >`: ShareGPT has no way to say it that is not an image.
+ * `{prompt}`. Only the exact text `<image>` is changed, to `< image >` (and `<video>`, `<audio>` alike): ShareGPT has no way to say it that
+ * is not an image. Control tokens such as `<|im_end|>` stay: the processor reads them as the text that they are.
  */
 export function fillTemplate(template: string, prompt: string): string {
-	return template.split(PROMPT_TOKEN).join(prompt.replaceAll(IMAGE_TOKEN, "< image >"));
+	return template.split(PROMPT_TOKEN).join(prompt.replace(PLACEHOLDER, "< $1 >"));
+}
+
+/** By what to compare, where a record says it; the words are those of LightRFT's `omnirewardbench.py`. */
+export function criteriaText(criteria: string | undefined): string {
+	return criteria === undefined
+		? ""
+		: `\nPlease give your evaluation considering the following criteria: ${fillTemplate(PROMPT_TOKEN, criteria)}.`;
 }
 
 /** The judge's question as a conversation of one user message. @param images in the order in which they are shown. */

@@ -2,6 +2,8 @@
 import { JournalError } from "./journal-error.js";
 import { JournalIndex } from "./journal-index.js";
 import { type JournalEntry, type JournalHeader, parseEntry } from "./journal-line.js";
+import { fillTemplate, judgePromptText } from "./prompt.js";
+import type { Rollout } from "./rollout.js";
 import { describeDamage, type ScannedLine, scanEntries, scanHeader } from "./scan-journal.js";
 
 export interface ReadJournal extends AsyncIterable<JournalEntry> {
@@ -49,4 +51,19 @@ export function entryOf(line: ScannedLine): JournalEntry | string {
 	if (line.key === undefined) return describeDamage(line);
 	const entry = parseEntry(line.bytes);
 	return typeof entry === "string" ? describeDamage({ ...line, damage: entry }) : entry;
+}
+
+/** Whether a file begins as a journal does. @throws what opening it throws */
+export async function isJournal(file: string): Promise<boolean> {
+	const header = await scanHeader(file);
+	return header !== undefined && typeof header !== "string";
+}
+
+/** A journal's rollouts as `generateCoT` yields them, but in the journal's order, in which a record's need not stand together. @throws as `readJournal` */
+export async function* readJournalRollouts(file: string, options: { onDamage?: (where: string) => void } = {}): AsyncGenerator<Rollout> {
+	const journal = await readJournal(file, options);
+	const { promptTemplate } = journal.header.configuration;
+	for await (const { rollout } of journal) {
+		yield { ...rollout, promptText: judgePromptText(fillTemplate(promptTemplate, rollout.record.prompt)) };
+	}
 }

@@ -214,8 +214,9 @@ export class RolloutLedger {
 		if (!slot || !("key" in slot)) return slot;
 		if (!this.isFinished(entry, sampleIndex)) return undefined;
 		const { record, promptText, seeds } = entry;
-		const { completion, numTokens, finishReason } = (await (this.run.journal as Journal).read(slot.key)).rollout;
-		return { record, sampleIndex, seed: seeds[sampleIndex], promptText, completion, numTokens, finishReason };
+		const { completion, numTokens, finishReason, forced, score } = (await (this.run.journal as Journal).read(slot.key)).rollout;
+		const optional = { ...(forced && { forced }), ...(score && { score }) };
+		return { record, sampleIndex, seed: seeds[sampleIndex], promptText, completion, numTokens, finishReason, ...optional };
 	}
 
 	private fail(entry: Entry, error: NonNullable<Rollout["error"]>): void {

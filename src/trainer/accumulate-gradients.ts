@@ -7,16 +7,21 @@ import { concat, dispose, reshape, type Scalar, sqrt, type Tensor1D, tidy, zeros
 import type { TrainableModel } from "../model/generative-model.js";
 import { squaredGradNorm } from "./clip-grad-norm.js";
 import { countLabels, type TrainingExample } from "./collate.js";
-import { labelledBatch } from "./labelled-batch.js";
+import { labelledBatch, paddedSize } from "./labelled-batch.js";
 import type { MicroStep } from "./micro-step.js";
+import { packExamples, type TrainingRowOfBatch } from "./pack-examples.js";
 import type { FlatGradients, ParameterBucket } from "./parameter-buckets.js";
 
 export interface AccumulateOptions {
-	/** Examples per forward pass. */
+	/** Rows per forward pass: examples, or with `packing` several in one. */
 	microTrainBatchSize: number;
 	microStep: MicroStep;
 	/** The layout of the gradients: the micro-step's. */
 	buckets: readonly ParameterBucket[];
+	/** Several examples in one row. Default: one. */
+	packing?: { maxTokens?: number };
+	/** NEFTune's noise; a seed (uint32) for each example. Default: none. */
+	embeddingNoise?: { alpha: number; seedOf: (example: TrainingExample) => number };
 	/** Checked before each micro-batch. */
 	signal?: AbortSignal;
 }
@@ -30,24 +35,36 @@ export interface AccumulatedGradients {
 	gradNorm: number;
 	/** Examples of micro-batches whose loss is not a number or infinite. */
 	nonFinite: TrainingExample[];
+	/** Tokens of all examples. */
+	tokens: number;
+	/** Positions that were computed: the tokens, and what filled their rows up. */
+	positions: number;
 }
 
 /** @throws the signal's reason, with nothing left allocated. */
 export async function accumulateGradients(
 	model: TrainableModel,
 	examples: readonly TrainingExample[],
-	{ microTrainBatchSize, microStep, buckets, signal }: AccumulateOptions,
+	{ microTrainBatchSize, microStep, buckets, packing, embeddingNoise, signal }: AccumulateOptions,
 ): Promise<AccumulatedGradients> {
+	const rows: TrainingRowOfBatch[] = packing
+		? packExamples(examples, packing.maxTokens)
+		: examples.map((example) => ({ encoded: example.encoded, examples: [example] }));
+	const batches = Array.from({ length: Math.ceil(rows.length / microTrainBatchSize) }, (_, i) =>
+		rows.slice(i * microTrainBatchSize, (i + 1) * microTrainBatchSize),
+	);
 	const labelTokens = examples.reduce((n, example) => n + countLabels(example.encoded), 0);
 	const losses: Scalar[] = [];
 	const reached = new Set<number>();
 	// Sums begin at zeros, so that the first micro-batch needs no graph of its own; alone, it is the sum.
-	const several = examples.length > microTrainBatchSize;
+	const several = batches.length > 1;
 	let sums: FlatGradients = buckets.map(({ size }) => (several ? zeros([size]) : undefined));
 	try {
-		for (let from = 0; from < examples.length; from += microTrainBatchSize) {
+		for (const mine of batches) {
 			signal?.throwIfAborted();
-			const batch = labelledBatch(model, examples.slice(from, from + microTrainBatchSize), labelTokens);
+			const seeds = mine.flatMap(({ examples }) => examples.map((example) => embeddingNoise?.seedOf(example) ?? 0));
+			const noise = embeddingNoise && { alpha: embeddingNoise.alpha, seeds };
+			const batch = labelledBatch(model, mine, { labelTokens, embeddingNoise: noise });
 			const micro = await microStep.run(batch, sums).finally(() => dispose(batch));
 			losses.push(micro.loss);
 			sums = micro.gradients.map((sum, i) => {
@@ -60,9 +77,11 @@ export async function accumulateGradients(
 		}
 		const gradients = sums.map((sum, i) => (reached.has(i) ? sum : undefined));
 		const { shares, gradNorm } = await readBack(losses, gradients);
-		const nonFinite = examples.filter((_, i) => !Number.isFinite(shares[Math.floor(i / microTrainBatchSize)]));
+		const nonFinite = batches.filter((_, i) => !Number.isFinite(shares[i])).flatMap((mine) => mine.flatMap(({ examples }) => examples));
 		disposeGradients(sums.map((sum, i) => (reached.has(i) ? undefined : sum)));
-		return { gradients, loss: shares.reduce((sum, share) => sum + share, 0), gradNorm, nonFinite };
+		const tokens = rows.reduce((n, { encoded }) => n + encoded.inputIds.length, 0);
+		const positions = batches.reduce((n, mine) => n + paddedSize(mine), 0);
+		return { gradients, loss: shares.reduce((sum, share) => sum + share, 0), gradNorm, nonFinite, tokens, positions };
 	} catch (error) {
 		disposeGradients(sums);
 		throw error;

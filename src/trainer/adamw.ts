@@ -23,7 +23,8 @@ import {
 	type Variable,
 	zeros,
 } from "../backend/tf.js";
-import { bucketParameters, type FlatGradients, type ParameterBucket, splitLike } from "./parameter-buckets.js";
+import { type Optimizer, type OptimizerStep, type StateTensor, theOneStep } from "./optimizer-state.js";
+import { bucketParameters, type FlatGradients, type ParameterBucket, replaceParameters, splitLike } from "./parameter-buckets.js";
 
 export interface AdamWOptions {
 	/** Decay rates of the two moments. Default [0.9, 0.95]. */
@@ -36,13 +37,6 @@ export interface AdamWOptions {
 	decayAll?: boolean;
 	/** Run op by op, without graphs. Default false. */
 	eager?: boolean;
-}
-
-/** What a step needs beside the gradients. */
-export interface AdamWStep {
-	learningRate: number;
-	/** Multiplies every gradient first: the clipping factor. Default 1. */
-	gradientScale?: number;
 }
 
 interface Moments {
@@ -70,15 +64,7 @@ type BucketState = { expAvg: Tensor1D; expAvgSq: Tensor1D; parameters: Tensor[] 
 
 type Update = (state: BucketState, gradient: Tensor1D, factors: Factors) => BucketState;
 
-/** One tensor of the optimizer's state, read back when asked for. */
-export interface StateTensor {
-	/** `step.<parameter>` (shape []), `exp_avg.<parameter>` or `exp_avg_sq.<parameter>` (the parameter's shape). */
-	name: string;
-	shape: readonly number[];
-	values: () => Promise<Float32Array>;
-}
-
-export class AdamW {
+export class AdamW implements Optimizer {
 	/** Gradients come in this layout. */
 	readonly buckets: readonly ParameterBucket[];
 	private readonly moments: Moments[];
@@ -102,7 +88,7 @@ export class AdamW {
 	}
 
 	/** Updates the parameters in place. `gradients` stay the caller's. */
-	step(gradients: FlatGradients, { learningRate, gradientScale = 1 }: AdamWStep): void {
+	step(gradients: FlatGradients, { learningRate, gradientScale = 1 }: OptimizerStep): void {
 		this.buckets.forEach((bucket, i) => {
 			const gradient = gradients[i];
 			if (gradient) this.updateBucket(bucket, this.moments[i], gradient, learningRate, gradientScale);
@@ -126,7 +112,7 @@ export class AdamW {
 			),
 		);
 		replace(moments, step, next.expAvg, next.expAvgSq);
-		assignAndDispose(bucket.variables, next.parameters);
+		replaceParameters(bucket, next.parameters);
 	}
 
 	private readonly update: Update = ({ expAvg, expAvgSq, parameters }, gradient, { scale, keep, stepSize, rootCorrection }) => {
@@ -139,7 +125,7 @@ export class AdamW {
 		return { expAvg: mean, expAvgSq: meanSquare, parameters: parameters.map((old, i) => sub(mul(old, keep), changes[i])) };
 	};
 
-	/** The whole state, in torch's terms, for a checkpoint; valid until the next step. */
+	/** In torch's terms: `step.<parameter>`, `exp_avg.<parameter>`, `exp_avg_sq.<parameter>`. */
 	stateTensors(): StateTensor[] {
 		return this.buckets.flatMap((bucket, i) => {
 			const { step, expAvg, expAvgSq } = this.moments[i];
@@ -157,12 +143,6 @@ export class AdamW {
 		});
 	}
 
-	/**
-	 * Takes up a saved state.
-	 *
-	 * @param read the values of one tensor of `stateTensors`, which must be `size` many
-	 * @throws when parameters that are updated together differ in their step
-	 */
 	async restore(read: (name: string, size: number) => Promise<Float32Array>): Promise<void> {
 		for (const [i, bucket] of this.buckets.entries()) {
 			const expAvg = new Float32Array(bucket.size);
@@ -175,17 +155,10 @@ export class AdamW {
 				steps.add((await read(`step.${name}`, 1))[0]);
 				offset += bucket.sizes[j];
 			}
-			if (steps.size !== 1) {
-				const where = `${bucket.names[0]} … ${bucket.names.at(-1)}`;
-				throw new Error(
-					`optimizer state: ${where} are updated together but saved at steps ${[...steps]}; resume with the checkpoint's decay options`,
-				);
-			}
-			replace(this.moments[i], [...steps][0], tensor1d(expAvg), tensor1d(expAvgSq));
+			replace(this.moments[i], theOneStep(bucket, steps), tensor1d(expAvg), tensor1d(expAvgSq));
 		}
 	}
 
-	/** Graphs made so far. */
 	get signatures(): number {
 		return this.compiled?.recordings ?? 0;
 	}
@@ -212,12 +185,4 @@ async function readRange(flat: Tensor1D, offset: number, size: number): Promise<
 	} finally {
 		range.dispose();
 	}
-}
-
-/** A variable takes a reference to the value's data, so the value itself can go. */
-function assignAndDispose(variables: readonly Variable[], values: readonly Tensor[]): void {
-	variables.forEach((variable, i) => {
-		variable.assign(values[i]);
-		values[i].dispose();
-	});
 }

@@ -99,7 +99,11 @@ export function countLabels({ assistantMask }: EncodedConversation): number {
  * Pads examples on the right into one batch.
  * @param padToMultipleOf rows get a multiple of so many tokens
  */
-export function collateExamples(examples: readonly TrainingExample[], processor: Processor, padToMultipleOf = 1): TrainingBatch {
+export function collateExamples(
+	examples: readonly Pick<TrainingExample, "encoded">[],
+	processor: Processor,
+	padToMultipleOf = 1,
+): TrainingBatch {
 	const encoded = examples.map((example) => example.encoded);
 	const inputs = processor.collate(encoded, { paddingSide: "right", padToMultipleOf });
 	const length = inputs.inputIds.shape[1];

@@ -7,10 +7,10 @@
  * Legend: B batch, T tokens, N labelled tokens with those to spare.
  */
 import { type Tensor1D, tensor1d } from "../backend/tf.js";
-import type { PreparedInputs, TrainableModel } from "../model/generative-model.js";
+import type { EmbeddingNoise, EncodedConversation, PreparedInputs, TrainableModel } from "../model/generative-model.js";
 import { type RowSelection, rowSelection } from "../nn/select-rows.js";
 import { sizeStep } from "../nn/size-step.js";
-import { collateExamples, type TrainingExample } from "./collate.js";
+import { collateExamples } from "./collate.js";
 
 /** The tensors are the caller's to dispose. */
 export type LabelledBatch = {
@@ -23,10 +23,18 @@ export type LabelledBatch = {
 	weights: Tensor1D;
 };
 
-/** @param labelTokens labelled tokens of the whole step: losses of its micro-batches add up to the mean over them */
-export function labelledBatch(model: TrainableModel, examples: readonly TrainingExample[], labelTokens: number): LabelledBatch {
-	const longest = Math.max(...examples.map(({ encoded }) => encoded.inputIds.length));
-	const { inputs, positions, targets } = collateExamples(examples, model.processor, sizeStep(longest, 16));
+export interface LabelledBatchOptions {
+	/** Labelled tokens of the whole step: losses of its micro-batches add up to the mean over them. */
+	labelTokens: number;
+	embeddingNoise?: EmbeddingNoise;
+}
+
+export function labelledBatch(
+	model: TrainableModel,
+	rows: readonly { encoded: EncodedConversation }[],
+	{ labelTokens, embeddingNoise }: LabelledBatchOptions,
+): LabelledBatch {
+	const { inputs, positions, targets } = collateExamples(rows, model.processor, lengthStep(rows));
 	const [batch, length] = inputs.inputIds.shape;
 	const n = positions.length;
 	const step = sizeStep(n, 4);
@@ -34,13 +42,22 @@ export function labelledBatch(model: TrainableModel, examples: readonly Training
 	const padded = new Int32Array(size);
 	padded.set(targets);
 	return {
-		prepared: model.prepare(inputs),
+		prepared: model.prepare(inputs, { embeddingNoise }),
 		// Always "leaves out": whether a batch happens to be labelled throughout shall not make a graph of its own.
 		labelled: { ...rowSelection(fillUp(positions, size), batch * length), leavesOut: true },
 		targets: tensor1d(padded, "int32"),
 		weights: tensor1d(new Float32Array(size).fill(1 / labelTokens, 0, n)),
 	};
 }
+
+/** Positions that a batch of these rows has, those that only fill up included. */
+export function paddedSize(rows: readonly { encoded: EncodedConversation }[]): number {
+	const step = lengthStep(rows);
+	return rows.length * Math.ceil(longest(rows) / step) * step;
+}
+
+const longest = (rows: readonly { encoded: EncodedConversation }[]) => Math.max(...rows.map(({ encoded }) => encoded.inputIds.length));
+const lengthStep = (rows: readonly { encoded: EncodedConversation }[]) => sizeStep(longest(rows), 16);
 
 /** The positions and as many others: the first that are not among them. */
 function fillUp(positions: Int32Array, size: number): Int32Array {

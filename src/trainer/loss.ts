@@ -17,6 +17,7 @@ import {
 	type GradSaveFunc,
 	gatherND,
 	logSoftmax,
+	mean,
 	mul,
 	neg,
 	reshape,
@@ -38,13 +39,15 @@ import { onOwnTape } from "../nn/own-tape.js";
 const CHUNK_ROWS = 256;
 
 /**
- * −Σ weight · log softmax(logits)[target], with weight · (softmax − onehot) as its gradient.
+ * −Σ weight · ((1 − s) · log softmax(logits)[target] + s · mean of log softmax(logits)), with s the label smoothing, as transformers'
+ * LabelSmoother has it. Its gradient is weight · (softmax − (1 − s) · onehot − s / V).
  *
  * @param logits [N, V]
  * @param targets [N] token ids, int32
  * @param weights [N] what each row counts: 0 for a row that is only there to fill up
+ * @param smoothing s, from 0 (the default: −Σ weight · log softmax(logits)[target]) to below 1
  */
-export function sumCrossEntropy(logits: Tensor2D, targets: Tensor1D, weights: Tensor1D): Scalar {
+export function sumCrossEntropy(logits: Tensor2D, targets: Tensor1D, weights: Tensor1D, smoothing = 0): Scalar {
 	const [rows, vocab] = logits.shape;
 	if (targets.shape[0] !== rows) throw new Error(`sumCrossEntropy: ${rows} rows of logits but ${targets.shape} targets; give one per row`);
 	const op = customGrad((...args) => {
@@ -54,10 +57,13 @@ export function sumCrossEntropy(logits: Tensor2D, targets: Tensor1D, weights: Te
 		save([logProbs, at, weights]);
 		const gradFunc = (dy: Tensor, [logProbs, at, weights]: Tensor[]) => {
 			// Not oneHot(): wasm's writes the integer 1's bits into a float32 result.
-			const oneHot = scatterND(at, weights, [rows, vocab]);
-			return mul(sub(mul(exp(logProbs), reshape(weights, [rows, 1])), oneHot), dy);
+			const oneHot = scatterND(at, smoothing === 0 ? weights : mul(weights, 1 - smoothing), [rows, vocab]);
+			const probs = smoothing === 0 ? exp(logProbs) : sub(exp(logProbs), smoothing / vocab);
+			return mul(sub(mul(probs, reshape(weights, [rows, 1])), oneHot), dy);
 		};
-		return { value: neg(sum(mul(gatherND(logProbs, at), weights))), gradFunc };
+		const ofTargets = gatherND(logProbs, at);
+		const smoothed = smoothing === 0 ? ofTargets : add(mul(ofTargets, 1 - smoothing), mul(mean(logProbs, -1), smoothing));
+		return { value: neg(sum(mul(smoothed, weights))), gradFunc };
 	});
 	return op(logits) as Scalar;
 }
@@ -71,6 +77,13 @@ function targetIndices(targets: Tensor1D): Tensor2D {
 		"int32",
 	);
 	return concat([row, reshape(targets, [rows, 1])], 1) as Tensor2D;
+}
+
+export interface HeadGradientsOptions {
+	/** Most rows at once; the result is the same. */
+	chunkRows?: number;
+	/** Of labels; see sumCrossEntropy. Default 0. */
+	smoothing?: number;
 }
 
 /** The loss and where it comes from; all the caller's to dispose. */
@@ -90,7 +103,6 @@ export interface HeadGradients {
  * @param targets [N] token ids, int32
  * @param weights [N] see sumCrossEntropy
  * @param variables those that the head may use
- * @param chunkRows most rows at once; the result is the same
  */
 export function headGradients(
 	head: (rows: Tensor2D) => Tensor2D,
@@ -98,7 +110,7 @@ export function headGradients(
 	targets: Tensor1D,
 	weights: Tensor1D,
 	variables: readonly Variable[],
-	chunkRows = CHUNK_ROWS,
+	{ chunkRows = CHUNK_ROWS, smoothing = 0 }: HeadGradientsOptions = {},
 ): HeadGradients {
 	const [n] = rows.shape;
 	const chunk = Math.ceil(n / Math.ceil(n / chunkRows)); // of like size
@@ -109,7 +121,7 @@ export function headGradients(
 		const [mine, wanted, counts] = tidy(() => [slice(rows, [from, 0], [size, -1]), slice(targets, from, size), slice(weights, from, size)]);
 		const done = total ? [total.loss, ...present(total.variables)] : [];
 		const next = runAfter(mine as Tensor2D, done); // a graph could otherwise do all chunks at once
-		const loss = () => sumCrossEntropy(head(next), wanted as Tensor1D, counts as Tensor1D);
+		const loss = () => sumCrossEntropy(head(next), wanted as Tensor1D, counts as Tensor1D, smoothing);
 		const { value, grads } = onOwnTape(() => engine().gradients(loss, [next, ...variables], undefined, true));
 		ofRows.push(grads[0] as Tensor2D);
 		total = addUp(total, { loss: value as Scalar, variables: grads.slice(1) });

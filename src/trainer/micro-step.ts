@@ -32,6 +32,8 @@ export interface MicroStepOptions {
 	buckets: readonly ParameterBucket[];
 	/** See ForwardOptions. Default false. */
 	gradientCheckpointing?: boolean;
+	/** Of labels; see sumCrossEntropy. Default 0. */
+	labelSmoothing?: number;
 	/** Run op by op, without graphs. Default false. */
 	eager?: boolean;
 }
@@ -71,7 +73,7 @@ function lossAndGradients(
 	model: TrainableModel,
 	{ prepared, labelled, targets, weights }: LabelledBatch,
 	sums: FlatGradients,
-	{ buckets, gradientCheckpointing }: MicroStepOptions,
+	{ buckets, gradientCheckpointing, labelSmoothing: smoothing }: MicroStepOptions,
 ): LossAndGradients {
 	const variables = buckets.flatMap((bucket) => bucket.variables);
 	let head: HeadGradients["variables"] = [];
@@ -80,7 +82,7 @@ function lossAndGradients(
 		const rows = selectRows(reshape(hidden, [-1, hidden.shape[2]]) as Tensor2D, labelled);
 		const op = customGrad((...args) => {
 			const [rows, save] = args as unknown as [Tensor2D, GradSaveFunc];
-			const taken = headGradients((some) => model.lmHead(some), rows, targets, weights, variables);
+			const taken = headGradients((some) => model.lmHead(some), rows, targets, weights, variables, { smoothing });
 			head = taken.variables.map((gradient) => gradient && keep(gradient));
 			save([taken.rows]);
 			// It ends the tape: nothing comes from above but 1.

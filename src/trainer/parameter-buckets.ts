@@ -81,3 +81,11 @@ export function splitLike(flat: Tensor1D, like: readonly Tensor[]): Tensor[] {
 		return parts.map((part, i) => reshape(part, like[i].shape));
 	});
 }
+
+/** Assigns new values to a bucket's parameters; a variable takes a reference to the value's data, so the values themselves are disposed. */
+export function replaceParameters({ variables }: ParameterBucket, values: readonly Tensor[]): void {
+	variables.forEach((variable, i) => {
+		variable.assign(values[i]);
+		values[i].dispose();
+	});
+}

@@ -69,8 +69,8 @@ export async function* readConversations(file: string): AsyncGenerator<ShareGptC
 		const { row } = read;
 		const checked = "expected" in read ? { ok: false as const, field: "", ...read } : checkRow(conversation, read.value);
 		if (!checked.ok) {
-			const { field, expected, got } = checked;
-			throw DatasetError.ofRow({ file, row, field, expected, got }, "correct the row or remove it");
+			const { field, kind, expected, got } = checked;
+			throw DatasetError.ofRow({ file, row, field, kind, expected, got }, "correct the row or remove it");
 		}
 		yield withPlaceholders(checked.value, file, row);
 	}
@@ -89,6 +89,13 @@ function withPlaceholders(row: ShareGptConversation, file: string, number: numbe
 	const counts = `${placeholders} ${placeholders === 1 ? "placeholder" : "placeholders"} but ${images} ${images === 1 ? "image" : "images"}`;
 	const wayOut =
 		placeholders > images ? "add the image or remove a placeholder" : `add ${IMAGE_PLACEHOLDER} where the image goes, or remove it`;
-	const problem = { file, row: number, field: "images", expected: `one per ${IMAGE_PLACEHOLDER}`, got: counts };
+	const problem = {
+		file,
+		row: number,
+		field: "images",
+		kind: "wrong-type" as const,
+		expected: `one per ${IMAGE_PLACEHOLDER}`,
+		got: counts,
+	};
 	throw DatasetError.ofRow(problem, wayOut);
 }

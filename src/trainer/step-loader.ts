@@ -1,7 +1,7 @@
 /**
  * Which rows a step trains on, and their encoding one step ahead of training.
  *
- * The order of an epoch is a shuffle seeded by (seed, epoch) alone, so step k means the same rows whether a run went straight there
+ * The order of an epoch is a shuffle seeded by (seed, epoch) alone (with rows of like length put together where asked for), so step k means the same rows whether a run went straight there
  * or was resumed. In memory are the rows (text and paths) and the encoded examples of two steps: images are read again each epoch.
  * A dropped row makes its step smaller; the number of steps never changes.
  */
@@ -9,6 +9,7 @@ import { uniformInt } from "pure-rand/distribution/uniformInt";
 import { xoroshiro128plus } from "pure-rand/generator/xoroshiro128plus";
 import type { Processor } from "../model/generative-model.js";
 import { type DroppedRow, encodeRow, type TrainingExample, type TrainingRow } from "./collate.js";
+import { groupByLength } from "./length-groups.js";
 
 export interface StepLoaderOptions {
 	/** Rows per step; an epoch's last step may have fewer. */
@@ -17,6 +18,8 @@ export interface StepLoaderOptions {
 	dataRoot?: string;
 	/** Most tokens of an example. */
 	maxLength?: number;
+	/** Tokens of each row: those of like length are put into a step together. Default: any. */
+	lengths?: readonly number[];
 	/** The first step to load, and the one to stop before. */
 	firstStep: number;
 	totalSteps: number;
@@ -37,7 +40,7 @@ export async function* loadSteps(
 	processor: Processor,
 	options: StepLoaderOptions,
 ): AsyncGenerator<LoadedStep> {
-	const { firstStep, totalSteps, trainBatchSize, seed } = options;
+	const { firstStep, totalSteps, trainBatchSize, seed, lengths } = options;
 	const stepsPerEpoch = Math.ceil(rows.length / trainBatchSize);
 	let order: { epoch: number; indices: number[] } | undefined; // of the epoch under way: steps are started in order
 	let next: Promise<LoadedStep> | undefined;
@@ -45,7 +48,10 @@ export async function* loadSteps(
 		next = undefined;
 		if (step >= totalSteps) return;
 		const epoch = Math.floor(step / stepsPerEpoch);
-		if (order?.epoch !== epoch) order = { epoch, indices: shuffledIndices(rows.length, seed, epoch) };
+		if (order?.epoch !== epoch) {
+			const shuffled = shuffledIndices(rows.length, seed, epoch);
+			order = { epoch, indices: lengths ? groupByLength(shuffled, lengths, trainBatchSize) : shuffled };
+		}
 		const from = (step % stepsPerEpoch) * trainBatchSize;
 		next = loadStep(rows, processor, { step, epoch, chosen: order.indices.slice(from, from + trainBatchSize) }, options);
 		next.catch(() => undefined); // reported where it is awaited; unhandled until then otherwise
@@ -68,17 +74,37 @@ async function loadStep(
 	{ step, epoch, chosen }: { step: number; epoch: number; chosen: readonly number[] },
 	{ dataRoot, maxLength }: StepLoaderOptions,
 ): Promise<LoadedStep> {
-	const encoded = await Promise.all(
-		chosen.map(async (index) => {
-			const row = rows[index];
-			return encodeRow(typeof row === "function" ? await row() : row, index, processor, { dataRoot, maxLength });
-		}),
-	);
+	const encoded = await Promise.all(chosen.map((index) => encodeOne(rows[index], index, processor, { dataRoot, maxLength })));
 	const examples: TrainingExample[] = [];
 	const dropped: DroppedRow[] = [];
 	for (const one of encoded) "encoded" in one ? examples.push(one) : dropped.push(one);
 	examples.sort((a, b) => a.encoded.inputIds.length - b.encoded.inputIds.length || a.row - b.row);
 	return { step, epoch, examples, dropped };
+}
+
+async function encodeOne(
+	row: TrainingRow,
+	index: number,
+	processor: Processor,
+	options: Pick<StepLoaderOptions, "dataRoot" | "maxLength">,
+) {
+	return encodeRow(typeof row === "function" ? await row() : row, index, processor, options);
+}
+
+/** Tokens of each row, 0 where it can't be trained on: each is encoded once, and its images read, before the first step. */
+export async function measureLengths(
+	rows: readonly TrainingRow[],
+	processor: Processor,
+	options: Pick<StepLoaderOptions, "dataRoot" | "maxLength">,
+	signal?: AbortSignal,
+): Promise<number[]> {
+	const lengths: number[] = [];
+	for (const [index, row] of rows.entries()) {
+		signal?.throwIfAborted();
+		const one = await encodeOne(row, index, processor, options);
+		lengths.push("encoded" in one ? one.encoded.inputIds.length : 0);
+	}
+	return lengths;
 }
 
 /** Fisher–Yates over 0 … n − 1; the same for the same (seed, epoch), whatever else draws random numbers. */

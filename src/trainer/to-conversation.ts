@@ -5,7 +5,7 @@
 import { relative, resolve, sep } from "node:path";
 import { isInside } from "../files/is-inside.js";
 import type { JudgedRollout } from "../reward/outcome.js";
-import { IMAGE_PLACEHOLDER, PAIR_HEADER, type ShareGptConversation } from "./sharegpt.js";
+import { PAIR_HEADER, type ShareGptConversation } from "./sharegpt.js";
 
 export interface ToConversationOptions {
 	/** Writes image paths relative to this folder, with `/`. Default: absolute paths. */
@@ -36,7 +36,7 @@ export function toConversation(
 	};
 }
 
-/** An `<image>` that the judge wrote is set apart, as in captions: to a ShareGPT reader it would be one more image. */
+/** An `<image>`, `<video>` or `<audio>` that the judge wrote is set apart, as in captions: to a ShareGPT reader it would be one more of them. */
 function canonicalCompletion(rollout: JudgedRollout): string {
 	const { reasoning, answerText, outcome, reason } = rollout;
 	if (answerText === undefined) {
@@ -44,7 +44,7 @@ function canonicalCompletion(rollout: JudgedRollout): string {
 	}
 	const answer = `<answer>${answerText}</answer>`;
 	const text = reasoning === undefined ? answer : `<think>\n${reasoning}\n</think>\n${answer}`;
-	return text.replaceAll(IMAGE_PLACEHOLDER, "< image >");
+	return text.replace(/<(image|video|audio)>/g, "< $1 >");
 }
 
 function withoutHeader(rollout: JudgedRollout): string {

@@ -1,6 +1,7 @@
 /** What a training run reports while it goes and when it ends; enough for a progress bar, and nothing is printed by the trainer itself. */
 import type { DroppedRow, RowName } from "./collate.js";
 import { nameRow } from "./collate.js";
+import type { DamagedCheckpoint } from "./find-checkpoint.js";
 
 /** One optimizer step. */
 export interface StepRecord {
@@ -15,6 +16,10 @@ export interface StepRecord {
 	gradNorm: number;
 	/** Tokens read (image tokens included, padding not), per second of this step. */
 	tokensPerSecond: number;
+	/** Tokens read. */
+	tokens: number;
+	/** Padding: the part of the computed positions that held no token, from 0 to 1. */
+	padding: number;
 }
 
 /** The evaluate callback's scores after a step. */
@@ -24,10 +29,13 @@ export interface EvaluationRecord {
 }
 
 export type TrainingEvent =
-	| ({ type: "step"; totalSteps: number; etaSeconds: number } & StepRecord)
+	/** `rows` are those trained on, by their numbers, in the order of their micro-batches. */
+	| ({ type: "step"; totalSteps: number; etaSeconds: number; rows: number[] } & StepRecord)
 	| ({ type: "eval" } & EvaluationRecord)
 	/** A checkpoint folder is complete. */
 	| { type: "checkpoint"; step: number; dir: string }
+	/** A checkpoint was passed over on resuming: its files are not what was written. */
+	| ({ type: "damaged-checkpoint" } & DamagedCheckpoint)
 	/** Reported once per row, however many epochs meet it. */
 	| ({ type: "dropped" } & DroppedRow)
 	/** A micro-batch had new shapes, and a graph was made for them; `signatures` is how many there are by now. */
@@ -43,6 +51,10 @@ export interface TrainResult {
 	/** Every step's record. */
 	history: StepRecord[];
 	evaluations: EvaluationRecord[];
+	/** The evaluation with the best `bestMetric`, and its checkpoint where there is a `savePath`. */
+	best?: { step: number; score: number; dir?: string };
+	/** Part of all computed positions that held no token, from 0 to 1. */
+	padding: number;
 	/** Rows that were not trained on. */
 	dropped: DroppedRow[];
 	/** Graphs made: the different shapes of micro-batches. 0 where training was eager. */

@@ -289,6 +289,14 @@ const indexing: OpCase[] = [
 		reference: ([x]) => x,
 	},
 	{
+		name: "equal",
+		inputs: [literal([1, 2, 3, 1, 2, 3], [2, 1, 3]), literal([1, 2, 3, 1, 3, 3], [2, 3, 1])],
+		dtypes: ["int32", "int32"],
+		dtype: "bool",
+		run: (a, b) => tf.equal(a, b),
+		reference: ([a, b]) => zip(a, b, (x, y) => Number(x === y)),
+	},
+	{
 		name: "greaterEqual",
 		inputs: [literal([1, 2, 3]), literal([2, 2, 2])],
 		dtypes: ["int32", "int32"],

@@ -51,7 +51,20 @@ const teaching = (name: string, steps: string) => [
 describe("usage", () => {
 	it("--help shows commands and exit codes; a command's help its flags", async () => {
 		const [all, one] = await Promise.all([succeed(["--help"]), succeed(["train", "--help"])]);
-		for (const command of ["run", "sample", "convert", "train", "evaluate", "inspect", "compact", "merge", "setup", "doctor"])
+		for (const command of [
+			"run",
+			"sample",
+			"convert",
+			"train",
+			"evaluate",
+			"filter",
+			"report",
+			"inspect",
+			"compact",
+			"merge",
+			"setup",
+			"doctor",
+		])
 			expect(all.stdout).toMatch(new RegExp(`^  ${command} `, "m"));
 		expect(all.stdout).toContain("130  stopped by Ctrl-C");
 		expect(one.stdout).toMatch(/--micro_train_batch_size <N> .*/);
@@ -130,8 +143,9 @@ describe("the job", () => {
 		const ran = await succeed(["run", at("job.yaml"), "--output_path", at("run"), "--train_batch_size", "2", ...judging, ...exporting]);
 		expect((await readdir(at("run"))).sort()).toEqual([
 			...["checkpoint", "exports", "filtered_samples.json", "filtered_samples_stats.json", "filtered_samples_stats.txt"],
-			...["journal.jsonl", "logs", "rejected_samples.jsonl", "rejection_sampling_train.json"],
+			...["journal.jsonl", "logs", "rejected_samples.jsonl", "rejection_sampling_train.json", "report.html"],
 		]);
+		expect(await text(at("run", "report.html"))).toContain("held-out accuracy after");
 		const filtered = JSON.parse(await text(at("run", "filtered_samples.json"))) as {
 			outcome: string;
 			answer: number;
@@ -207,7 +221,9 @@ describe("Ctrl-C", () => {
 	it("ends training with a checkpoint to go on from", async () => {
 		await teach();
 		await writeFile(at("question.txt"), "Which one fits {prompt}?");
-		const train = [...teaching("halted", "5000"), "--prompt_template", at("question.txt")];
+		// At a constant rate, a run may be given another end.
+		const constant = ["--lr_scheduler", "constant", "--lr_warmup_steps", "0"];
+		const train = [...teaching("halted", "5000"), "--prompt_template", at("question.txt"), ...constant];
 		const { child, finished } = start(train);
 		await until(
 			async () =>

@@ -33,6 +33,25 @@ describe("parseOptions", () => {
 		});
 	});
 
+	it("reads weighted sources, mappings and shards", () => {
+		const sources = { data_path: "hpdv3:a.json@0.7,genai_bench:b/*.parquet@0.3", shard: "2/8", image_cache: "images" };
+		expect(parseOptions(sampleOptions, { ...SAMPLE, ...sources })).toMatchObject({
+			...{ data_path: ["hpdv3:a.json@0.7", "genai_bench:b/*.parquet@0.3"], shard: "2/8", image_cache: "images" },
+		});
+		const mapping = { prompt: "p", imageA: "a", imageB: "b", preference: { always: "A" } };
+		for (const data_mapping of ["m.yaml", mapping]) {
+			expect(parseOptions(sampleOptions, { ...SAMPLE, data_path: "pairs:a.json", data_mapping })).toMatchObject({ data_mapping });
+		}
+	});
+
+	it.each<[object, RegExp]>([
+		[{ data_path: "pairs:a.json" }, /--data_mapping is missing: for pairs: sources/],
+		[{ data_path: "pairs:a.json", data_mapping: { prompt: "p" } }, /--data_mapping: mapping: imageA: expected string, got nothing/],
+		[{ decontaminate: "pairs:a.json" }, /--decontaminate: expected sources with a schema of their own, not pairs:/],
+		[{ shard: "0/4" }, /--shard: expected i\/n with i from 1 to n, such as 1\/4 to 4\/4, got "0\/4"/],
+		[{ data_path: "hpdv3:a.json@0.7,genai:b.parquet" }, /--data_path: source "genai:b\.parquet": expected a weight/],
+	])("refuses %j", (wrong, message) => expect(() => parseOptions(sampleOptions, { ...SAMPLE, ...wrong })).toThrow(message));
+
 	it("reads numbers, lists and sources from text", () => {
 		const options = parseOptions(trainOptions, {
 			...TRAIN,

@@ -58,6 +58,7 @@ describe("outcomes", () => {
 		wrong: rollout(2, wrongWay(2)),
 		unparsable: rollout(3, "Image 1 is better"),
 		truncated: rollout(4, "<think>it goes on", { finishReason: "length" }),
+		repetition: rollout(9, "<think>on and on and on and on", { finishReason: "repetition" }),
 		tie: rollout(5, "<think>same</think><answer>Both images are equally good</answer>"),
 		"bad-image": rollout(6, "", { finishReason: "error", numTokens: 0, error: { kind: "bad-image", message: "lost.png: no such file" } }),
 		error: rollout(7, "", { finishReason: "error", numTokens: 0, error: { kind: "error", message: "no such token" } }),
@@ -75,6 +76,7 @@ describe("outcomes", () => {
 			`image ${correctAnswer(record(2))} is preferred, as shown`,
 			"expected one <think>, got none",
 			"cut at 3 tokens, before its answer was complete",
+			"repeats itself, stopped at 7 tokens, before its answer was complete",
 			'no winner: "Both images are equally good"',
 			"lost.png: no such file",
 			"no such token",
@@ -123,7 +125,7 @@ describe("outcomes", () => {
 				expect(stats.correct).toBe(stats.outcomes.accepted + stats.outcomes["low-reward"]);
 				expect(stats.accuracy.of).toBe(stats.correct + stats.outcomes.wrong);
 				expect(stats.preferredShown.first.total + stats.preferredShown.second.total).toBe(rollouts.length);
-				expect(stats.parseFailures).toBe(stats.outcomes.unparsable + stats.outcomes.truncated);
+				expect(stats.parseFailures).toBe(stats.outcomes.unparsable + stats.outcomes.truncated + stats.outcomes.repetition);
 			}),
 			{ numRuns: 50 },
 		);

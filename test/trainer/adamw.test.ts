@@ -2,11 +2,14 @@ import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { selectBackend } from "../../src/backend/select-backend.js";
-import { memory, type Tensor, tensor1d, tensor2d, type Variable, variable } from "../../src/backend/tf.js";
+import { memory, type Tensor, tensor1d, tensor2d, type Variable, variable, zeros } from "../../src/backend/tf.js";
+import { parseConfig } from "../../src/model/qwen2_5_vl/config.js";
+import { weightTable } from "../../src/model/qwen2_5_vl/weights.js";
 import { disposeGradients } from "../../src/trainer/accumulate-gradients.js";
 import { AdamW } from "../../src/trainer/adamw.js";
 import { clipFactor, squaredGradNorm } from "../../src/trainer/clip-grad-norm.js";
 import { bucketParameters, flattenBucket, splitLike } from "../../src/trainer/parameter-buckets.js";
+import { goldenPath } from "../fixtures/read-golden.js";
 
 const matrix = z.array(z.array(z.number()));
 const vector = z.array(z.number());
@@ -56,6 +59,20 @@ describe("AdamW", () => {
 		}
 		optimizer.dispose();
 		expect(memory().numTensors).toBe(before);
+	});
+
+	it("decays what transformers' Trainer decays, but for the vision tower's norms, whose names that does not know for norms", () => {
+		const decayed = z
+			.object({ decayed: z.array(z.string()) })
+			.parse(JSON.parse(readFileSync(new URL("../fixtures/label-smoothing.json", import.meta.url), "utf8"))).decayed;
+		const config = parseConfig(JSON.parse(readFileSync(goldenPath("tiny-qwen2_5_vl/config.json"), "utf8")), "config.json");
+		const all = new Map([...weightTable(config)].map(([name, shape]) => [name, variable(zeros(shape))] as [string, Variable]));
+		const optimizer = new AdamW(all);
+		const ours = optimizer.buckets.filter(({ decays }) => decays).flatMap(({ names }) => names);
+		expect(ours.sort()).toEqual(decayed.filter((name) => !/^visual\..*(norm[12]|ln_q)\.weight$/.test(name)));
+		expect(ours.length).toBeLessThan(all.size);
+		optimizer.dispose();
+		for (const parameter of all.values()) parameter.dispose();
 	});
 
 	it("refuses a state in which parameters of one bucket are at different steps", async () => {

@@ -1,4 +1,6 @@
+import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { z } from "zod";
 import { selectBackend } from "../../src/backend/select-backend.js";
 import {
 	grads,
@@ -60,6 +62,38 @@ describe.each(["cpu", "wasm"] as const)("sumCrossEntropy on %s", (backend) => {
 	});
 });
 
+const smoothed = z
+	.object({
+		logits: z.array(z.array(z.array(z.number()))),
+		labels: z.array(z.array(z.int())),
+		cases: z.array(z.object({ epsilon: z.number(), loss: z.number(), gradient: z.array(z.array(z.array(z.number()))) })),
+	})
+	.parse(JSON.parse(readFileSync(new URL("../fixtures/label-smoothing.json", import.meta.url), "utf8")));
+
+describe.each(["cpu", "wasm"] as const)("label smoothing on %s", (backend) => {
+	it.each(smoothed.cases)("is transformers' LabelSmoother with $epsilon, loss and gradient", async ({ epsilon, loss, gradient }) => {
+		await selectBackend(backend);
+		// The logits before a label predict it; transformers shifts inside.
+		const places = smoothed.labels.flatMap((row, b) => row.flatMap((label, t) => (t > 0 && label >= 0 ? [{ b, t: t - 1, label }] : [])));
+		const logits = tensor2d(places.map(({ b, t }) => smoothed.logits[b][t]));
+		const [value, ofLogits] = tidy(() => {
+			const targets = tensor1d(
+				places.map(({ label }) => label),
+				"int32",
+			);
+			const weights = tensor1d(places.map(() => 1 / places.length));
+			const of = (x: Tensor2D) => sumCrossEntropy(x, targets, weights, epsilon);
+			return [of(logits), grads((x) => of(x as Tensor2D))([logits])[0]];
+		});
+		expect((await value.data())[0]).toBeCloseTo(loss, 5);
+		const want = places.flatMap(({ b, t }) => gradient[b][t]);
+		(await ofLogits.data()).forEach((x, i) => {
+			expect(x).toBeCloseTo(want[i], 6);
+		});
+		for (const t of [logits, value, ofLogits]) t.dispose();
+	});
+});
+
 describe.each(["cpu", "wasm"] as const)("headGradients on %s", (backend) => {
 	const wave = (n: number, phase: number) => Float32Array.from({ length: n }, (_, i) => Math.sin(i * 1.7 + phase));
 	let weight: Variable;
@@ -80,7 +114,7 @@ describe.each(["cpu", "wasm"] as const)("headGradients on %s", (backend) => {
 	it.each([7, 4, 3, 1])("is the gradient of the unchunked loss, %i rows at a time, and leaves nothing behind", (chunkRows) => {
 		const before = memory().numTensors;
 		tidy(() => {
-			const chunked = headGradients(head, rows(), targets(), weights(), [unused, weight], chunkRows);
+			const chunked = headGradients(head, rows(), targets(), weights(), [unused, weight], { chunkRows });
 			const whole = (x: Tensor2D, w: Tensor2D) => sumCrossEntropy(matMul(x, w, false, true), targets(), weights());
 			const plain = tensor2d(wave(20, 1), [5, 4]);
 			const [ofRows, ofWeight] = grads((x, w) => whole(x as Tensor2D, w as Tensor2D))([rows(), plain]);
@@ -104,7 +138,7 @@ describe.each(["cpu", "wasm"] as const)("headGradients on %s", (backend) => {
 			const x = rows();
 			const [gradient] = grads((x) => {
 				const doubled = x.mul(2);
-				const taken = headGradients(head, doubled as Tensor2D, targets(), weights(), [weight], 3);
+				const taken = headGradients(head, doubled as Tensor2D, targets(), weights(), [weight], { chunkRows: 3 });
 				return sum(doubled.mul(taken.rows.onesLike())) as Scalar;
 			})([x]);
 			expect([...gradient.dataSync()]).toEqual(new Array(28).fill(2));

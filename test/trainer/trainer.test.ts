@@ -1,4 +1,4 @@
-import { access, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { access, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
@@ -210,7 +210,9 @@ describe("checkpoints", () => {
 		const { events, options } = collect({ ...FAST, savePath: dir, saveSteps: 2, saveTotalLimit: 2 });
 		await new Trainer(model, options).fit(ROWS);
 		expect((await readdir(dir)).sort()).toEqual(["checkpoint-10", "checkpoint-12", "model.json"]);
-		expect((await readdir(path.join(dir, "checkpoint-12"))).sort()).toEqual(["model.json", "optimizer.safetensors", "trainer_state.json"]);
+		expect((await readdir(path.join(dir, "checkpoint-12"))).sort()).toEqual([
+			...["checksums.json", "model.json", "optimizer.safetensors", "trainer_state.json"],
+		]);
 		expect(events.filter((e) => e.type === "checkpoint").map((e) => e.step)).toEqual([2, 4, 6, 8, 10, 12]);
 	});
 
@@ -234,13 +236,6 @@ describe("checkpoints", () => {
 		await new Trainer(model, { ...FAST, savePath: dir, saveSteps: 2, maxSteps: 2 }).fit(ROWS);
 		const resume = new Trainer(model, { ...options, resumeFromCheckpoint: path.join(dir, "checkpoint-2") });
 		await expect(resume.fit(ROWS)).rejects.toThrow(message);
-	});
-
-	it("refuses to resume from what is no training checkpoint", async () => {
-		const resume = () => new Trainer(model, { ...FAST, resumeFromCheckpoint: dir }).fit(ROWS);
-		await expect(resume()).rejects.toThrow(/trainer_state\.json: ENOENT.*; expected the trainer_state\.json of a checkpoint-<step> folder/);
-		await writeFile(path.join(dir, "trainer_state.json"), "{");
-		await expect(resume()).rejects.toThrow(/trainer_state\.json: .*JSON.*; expected/);
 	});
 
 	it("saves one when it is aborted, throws the reason, and can go on", async () => {

@@ -29,9 +29,23 @@ export function collate(
 		inputIds: { data: inputIds, shape: [rows, columns] },
 		attentionMask: { data: attentionMask, shape: [rows, columns] },
 	};
+	if (encoded.some(({ segmentLengths }) => segmentLengths)) inputs.segmentIds = segmentIds(encoded, columns, paddingSide);
 	const images = encoded.flatMap((conversation) => conversation.images);
 	if (images.length === 0) return inputs;
 	return { ...inputs, pixelValues: joinPatches(images), imageGridThw: imageGrids(images) };
+}
+
+/** @example conversations of 2 and 1 tokens packed into a row of 4: [1, 1, 2, 0] */
+function segmentIds(encoded: EncodedConversation[], columns: number, paddingSide: "left" | "right"): Matrix<Int32Array> {
+	const data = new Int32Array(encoded.length * columns);
+	for (const [row, { inputIds, segmentLengths = [inputIds.length] }] of encoded.entries()) {
+		let at = row * columns + (paddingSide === "left" ? columns - inputIds.length : 0);
+		for (const [i, length] of segmentLengths.entries()) {
+			data.fill(i + 1, at, at + length);
+			at += length;
+		}
+	}
+	return { data, shape: [encoded.length, columns] };
 }
 
 type Images = EncodedConversation["images"];

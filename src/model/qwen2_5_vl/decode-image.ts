@@ -32,43 +32,66 @@ export interface DecodedImage extends RgbImage {
 export async function decodeImage(image: string | Buffer): Promise<DecodedImage> {
 	const name = typeof image === "string" ? image : `image of ${image.byteLength} bytes`;
 	const bytes = typeof image === "string" ? await readImageFile(image) : image;
-	if (bytes.byteLength === 0) throw new ImageError(name, "is empty (0 bytes)");
-	const metadata = await sharp(bytes, { limitInputPixels: false })
-		.metadata()
-		.catch((cause: unknown) => {
-			throw new ImageError(name, `is not an image that can be read (expected JPEG, PNG, WebP, GIF, TIFF or AVIF): ${message(cause)}`, {
-				cause,
-			});
-		});
-	checkMetadata(name, metadata);
+	if (bytes.byteLength === 0) throw empty(name);
+	const metadata = await readMetadata(name, bytes);
 	try {
 		return await decode(bytes, metadata);
 	} catch (cause) {
-		throw new ImageError(name, `is damaged or cut off: ${message(cause)}`, { cause });
+		throw new ImageError(name, `is damaged or cut off: ${message(cause)}`, { kind: "damaged-image", cause });
 	}
 }
+
+/**
+ * Reads an image file's header and no more.
+ * @returns its size as stored, before EXIF orientation
+ * @throws ImageError as `decodeImage` does, but for what shows in the pixels only: that it is cut off
+ */
+export async function readImageSize(file: string): Promise<{ width: number; height: number }> {
+	if ((await sizeOfFile(file)) === 0) throw empty(file);
+	const { width, height } = await readMetadata(file, file);
+	return { width, height };
+}
+
+const empty = (name: string) => new ImageError(name, "is empty (0 bytes)", { kind: "empty-image" });
 
 async function readImageFile(path: string): Promise<Buffer> {
-	try {
-		const { size, ...info } = await stat(path).then((s) => ({ size: s.size, isFile: s.isFile() }));
-		if (!info.isFile) throw new ImageError(path, "is not a file");
-		if (size > MAX_FILE_BYTES) throw new ImageError(path, `is too large: ${size} bytes, expected at most ${MAX_FILE_BYTES}`);
-		return await readFile(path);
-	} catch (cause) {
-		if (cause instanceof ImageError) throw cause;
-		const missing = cause instanceof Error && "code" in cause && cause.code === "ENOENT";
-		throw new ImageError(path, missing ? "is missing: no such file" : `can't be read: ${message(cause)}`, { cause });
-	}
+	await sizeOfFile(path);
+	return readFile(path).catch((cause: unknown) => {
+		throw unreadable(path, cause);
+	});
 }
 
-function checkMetadata(name: string, { format, width, height }: Metadata): void {
-	if (!FORMATS.has(format)) throw new ImageError(name, `is ${format}, expected JPEG, PNG, WebP, GIF, TIFF or AVIF; convert it first`);
-	if (width * height > MAX_PIXELS) {
-		throw new ImageError(
-			name,
-			`is too large: ${width}×${height} = ${width * height} pixels, expected at most ${MAX_PIXELS}; scale it down first`,
-		);
+async function sizeOfFile(path: string): Promise<number> {
+	const found = await stat(path).catch((cause: unknown) => {
+		throw unreadable(path, cause);
+	});
+	if (!found.isFile()) throw new ImageError(path, "is not a file", { kind: "not-a-file" });
+	if (found.size <= MAX_FILE_BYTES) return found.size;
+	throw new ImageError(path, `is too large: ${found.size} bytes, expected at most ${MAX_FILE_BYTES}`, { kind: "oversized-image" });
+}
+
+function unreadable(path: string, cause: unknown): ImageError {
+	const missing = cause instanceof Error && "code" in cause && cause.code === "ENOENT";
+	if (missing) return new ImageError(path, "is missing: no such file", { kind: "missing-image", cause });
+	return new ImageError(path, `can't be read: ${message(cause)}`, { cause });
+}
+
+/** From the header alone: nothing is decoded yet. @throws ImageError for another format, or one that is too large to decode */
+async function readMetadata(name: string, image: string | Buffer): Promise<Metadata> {
+	const metadata = await sharp(image, { limitInputPixels: false })
+		.metadata()
+		.catch((cause: unknown) => {
+			const reason = `is not an image that can be read (expected JPEG, PNG, WebP, GIF, TIFF or AVIF): ${message(cause)}`;
+			throw new ImageError(name, reason, { kind: "not-an-image", cause });
+		});
+	const { format, width, height } = metadata;
+	if (!FORMATS.has(format)) {
+		const reason = `is ${format}, expected JPEG, PNG, WebP, GIF, TIFF or AVIF; convert it first`;
+		throw new ImageError(name, reason, { kind: "unsupported-image" });
 	}
+	if (width * height <= MAX_PIXELS) return metadata;
+	const reason = `is too large: ${width}×${height} = ${width * height} pixels, expected at most ${MAX_PIXELS}; scale it down first`;
+	throw new ImageError(name, reason, { kind: "oversized-image" });
 }
 
 async function decode(bytes: Buffer, { space, hasAlpha }: Metadata): Promise<DecodedImage> {

@@ -105,7 +105,10 @@ export class ImageProcessor {
 				return await this.fromPixels(decoded, { releasePixels: true });
 			} catch (cause) {
 				if (!(cause instanceof RangeError)) throw cause;
-				throw new ImageError(typeof image === "string" ? image : `image of ${image.byteLength} bytes`, cause.message, { cause });
+				throw new ImageError(typeof image === "string" ? image : `image of ${image.byteLength} bytes`, cause.message, {
+					kind: "elongated-image",
+					cause,
+				});
 			}
 		});
 	}

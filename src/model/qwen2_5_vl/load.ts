@@ -12,12 +12,12 @@ import { type FloatDtype, float32ToBytes } from "../../checkpoint/dtype.js";
 import { openCheckpoint } from "../../checkpoint/open-checkpoint.js";
 import { writeCheckpoint } from "../../checkpoint/write-checkpoint.js";
 import { writeWhole } from "../../checkpoint/write-whole.js";
-import { chooseDtype, type DtypeRequest } from "./choose-dtype.js";
+import { type ChosenDtype, chooseDtype, type DtypeRequest } from "./choose-dtype.js";
 import { parseConfig, type Qwen2_5VLConfig } from "./config.js";
 import { loadProcessor, saveProcessorFiles } from "./processor.js";
 import { Qwen2_5VLModel } from "./qwen2_5_vl.js";
 import { readJsonFile, readTextFile } from "./read-json-file.js";
-import { isMatrix, keep, own, readParameters, type Storage } from "./read-parameters.js";
+import { isMatrix, keep, own, readParameters, type StorageOf } from "./read-parameters.js";
 import { weightTable } from "./weights.js";
 
 export interface LoadModelOptions {
@@ -34,6 +34,11 @@ export interface LoadModelOptions {
 	 * only, half the memory, and can sample but not be trained. A float32 model is trainable either way.
 	 */
 	trainable?: boolean;
+	/**
+	 * With `trainable`, in bfloat16: parameters that will not be trained (Trainer's `freeze`). Their matrices are bfloat16 only. Default: none.
+	 * @param name a parameter's name, the hub's spelling
+	 */
+	frozen?: (name: string) => boolean;
 	/** Folder of the tokenizer and processor files, where they are not with the weights. Default: `dir`. */
 	processorDir?: string;
 	/** Fewest and most pixels of an image after resizing. Default: preprocessor_config.json. */
@@ -52,7 +57,7 @@ export interface LoadModelOptions {
 export async function loadModel(dir: string, options: LoadModelOptions = {}): Promise<Qwen2_5VLModel> {
 	const readers = {
 		stored: () => isStoredInBfloat16(dir),
-		read: (config: Qwen2_5VLConfig, storage: Storage) => readParameters(config, dir, storage),
+		read: (config: Qwen2_5VLConfig, storageOf: StorageOf) => readParameters(config, dir, storageOf),
 	};
 	return assemble(dir, options, readers);
 }
@@ -64,7 +69,7 @@ export async function loadModel(dir: string, options: LoadModelOptions = {}): Pr
 export async function initModel(dir: string, { seed = 0, ...options }: LoadModelOptions & { seed?: number } = {}): Promise<Qwen2_5VLModel> {
 	const readers = {
 		stored: async () => false,
-		read: async (config: Qwen2_5VLConfig, storage: Storage) => drawParameters(config, seed, storage),
+		read: async (config: Qwen2_5VLConfig, storageOf: StorageOf) => drawParameters(config, seed, storageOf),
 	};
 	return assemble(dir, options, readers);
 }
@@ -86,24 +91,28 @@ export async function saveModel(model: Qwen2_5VLModel, dir: string, options: Sav
 
 async function assemble(
 	dir: string,
-	{ backend = "auto", dtype: request = "auto", trainable = false, processorDir = dir, minPixels, maxPixels, eager }: LoadModelOptions,
+	{ backend = "auto", dtype: request = "auto", trainable = false, frozen: untrained, processorDir = dir, ...rest }: LoadModelOptions,
 	weights: WeightSource,
 ): Promise<Qwen2_5VLModel> {
+	const { minPixels, maxPixels, eager } = rest;
 	const config = await readConfig(join(dir, "config.json"));
 	const selected = await selectBackend(backend);
 	const processor = await loadProcessor(processorDir, { minPixels, maxPixels });
 	const eosTokenIds = await readEosTokenIds(dir, config);
 	const { dtype, compute, reason } = chooseDtype(request, await weights.stored(), selected.name);
 	if (dtype === "int8" && trainable) throw new Error(INT8_SAMPLES);
-	const frozen = dtype !== "float32" && !trainable;
-	const parameters = await weights.read(config, frozen ? { dtype, compute } : { dtype: "float32", compute });
+	const storageOf = (key: string): ChosenDtype["dtype"] => {
+		if (trainable && !untrained?.(key)) return "float32";
+		return dtype === "int8" && key.startsWith("visual.") ? compute : dtype;
+	};
+	const parameters = await weights.read(config, storageOf);
 	return new Qwen2_5VLModel(config, {
 		parameters,
 		processor,
 		eosTokenIds,
 		dtype,
 		compute,
-		frozen,
+		frozen: dtype !== "float32" && !trainable,
 		backendReason: `${selected.reason}; ${reason}`,
 		eager,
 		save: async (to, options) => {
@@ -117,7 +126,7 @@ async function assemble(
 interface WeightSource {
 	/** Whether the matrices are bfloat16 on disk. */
 	stored(): Promise<boolean>;
-	read(config: Qwen2_5VLConfig, storage: Storage): Promise<Map<string, Variable>>;
+	read(config: Qwen2_5VLConfig, storageOf: StorageOf): Promise<Map<string, Variable>>;
 }
 
 const INT8_SAMPLES =
@@ -136,13 +145,13 @@ async function isStoredInBfloat16(dir: string): Promise<boolean> {
 	}
 }
 
-function drawParameters(config: Qwen2_5VLConfig, seed: number, storage: Storage): Map<string, Variable> {
+function drawParameters(config: Qwen2_5VLConfig, seed: number, storageOf: StorageOf): Map<string, Variable> {
 	const isNorm = (key: string) => /norm|ln_q/.test(key);
 	return new Map(
 		[...weightTable(config)].flatMap(([key, shape], i) => {
 			if (isNorm(key)) return [[key, own(ones(shape))]];
 			if (key.endsWith(".bias")) return [[key, own(zeros(shape))]];
-			return keep(key, randomNormal(shape, 0, config.text.initializerRange, "float32", seed + i), storage);
+			return keep(key, randomNormal(shape, 0, config.text.initializerRange, "float32", seed + i), storageOf(key));
 		}),
 	);
 }
@@ -167,7 +176,9 @@ async function saveParameters(
 		const stored = HUB_DTYPE[dtypeOf(parameter)];
 		return { name, shape: parameter.shape, dtype: stored, data: async () => float32ToBytes(await readBack(parameter), stored) };
 	});
-	const matrices = dtypeOf(parameters.get("model.embed_tokens.weight")!);
+	// transformers loads all in config.json's type: what was trained in float32 shall not be rounded for the sake of what was not.
+	const types = new Set([...parameters.values()].filter(({ shape }) => isMatrix(shape)).map(dtypeOf));
+	const matrices = types.has("float32") ? "float32" : [...types][0];
 	const generationConfig = await readTextFile(join(from, "generation_config.json"));
 	await saveProcessorFiles(processorDir, to);
 	if (generationConfig) await writeWhole(join(to, "generation_config.json"), async (f) => f.writeFile(generationConfig));

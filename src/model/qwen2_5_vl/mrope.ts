@@ -24,6 +24,8 @@ export interface MropeOptions {
 	videoGridThw?: readonly (readonly number[])[];
 	/** Seconds that one temporal patch of each video lasts. Default 1. */
 	secondPerGridTs?: readonly number[];
+	/** [B, T] of packed rows: where it changes, a conversation begins and positions with it. The row's delta is its last conversation's. */
+	segmentIds?: Int32Array;
 }
 
 export interface MropePositions {
@@ -50,9 +52,12 @@ export function mropePositions(
 	for (let b = 0; b < batch; b++) {
 		const places: number[] = []; // unpadded tokens of the row, as offsets into [T]
 		for (let t = 0; t < length; t++) if (attentionMask[b * length + t]) places.push(t);
+		const segmentOf = (i: number) => options.segmentIds?.[b * length + places[i]];
 		let position = 0;
 		let largest = -1;
+		let begin = 0;
 		for (let i = 0; i < places.length; ) {
+			if (i > 0 && segmentOf(i) !== segmentOf(i - 1)) [position, largest, begin] = [0, -1, i];
 			const run = runLength(inputIds, b * length, places, i, options);
 			const put = (n: number, axes: readonly [number, number, number]) => {
 				for (let axis = 0; axis < 3; axis++) positionIds[(axis * batch + b) * length + places[i + n]] = axes[axis];
@@ -71,7 +76,7 @@ export function mropePositions(
 			}
 			i += run.length;
 		}
-		ropeDeltas[b] = largest + 1 - places.length;
+		ropeDeltas[b] = largest + 1 - (places.length - begin);
 	}
 	grids.assertAllUsed();
 	return { positionIds, ropeDeltas };
@@ -86,7 +91,8 @@ function runLength(ids: Int32Array, row: number, places: number[], from: number,
 	};
 	const kind = kindAt(from);
 	let to = from + 1;
-	while (to < places.length && kindAt(to) === kind) to++;
+	const segmentOf = (i: number) => o.segmentIds?.[row + places[i]];
+	while (to < places.length && kindAt(to) === kind && segmentOf(to) === segmentOf(from)) to++;
 	return { kind, length: to - from };
 }
 

@@ -4,12 +4,25 @@
  *
  * Legend: B batch, T tokens, N = B·T, M merged image tokens of all images.
  */
-import { cast, greaterEqual, mul, sub, type Tensor1D, type Tensor4D, tensor1d, tensor4d } from "../../backend/tf.js";
+import {
+	cast,
+	equal,
+	greaterEqual,
+	mul,
+	reshape,
+	sub,
+	type Tensor1D,
+	type Tensor2D,
+	type Tensor4D,
+	tensor1d,
+	tensor4d,
+} from "../../backend/tf.js";
 import { MASKED } from "../../nn/attention.js";
 import { type RotaryTables, rotaryTables } from "../../nn/rotary.js";
 import { type RowSelection, rowSelection } from "../../nn/select-rows.js";
-import type { ModelInputs } from "../generative-model.js";
+import type { ModelInputs, PrepareOptions } from "../generative-model.js";
 import type { Qwen2_5VLConfig } from "./config.js";
+import { drawNoise } from "./embedding-noise.js";
 import { type MropePositions, mropeAngles, mropePositions } from "./mrope.js";
 import type { VisionInputs } from "./vision.js";
 
@@ -23,6 +36,10 @@ export type PreparedTokens = {
 	rotary: RotaryTables;
 	/** [B, 1, 1, T] 1 on tokens; absent where no padding precedes a token. */
 	present?: Tensor4D;
+	/** [B, 1, 1, T] of packed rows: which conversation a token is of, 0 on padding. */
+	segments?: Tensor4D;
+	/** [N, C] added to the text embeddings. */
+	noise?: Tensor2D;
 	/** The N text embeddings and the M image features to the N rows that the decoder reads; absent without images. */
 	merge?: RowSelection;
 };
@@ -32,11 +49,13 @@ export type PreparedBatch = PreparedTokens & { vision?: VisionInputs };
 
 /** @param frequencies [D/2] of the decoder's rotary embedding */
 export function prepareTokens(
-	{ inputIds, attentionMask, imageGridThw }: ModelInputs,
+	inputs: ModelInputs,
 	{ positionIds }: MropePositions,
 	config: Qwen2_5VLConfig,
 	frequencies: Float32Array,
+	{ embeddingNoise }: PrepareOptions = {},
 ): PreparedTokens {
+	const { inputIds, attentionMask, imageGridThw, segmentIds } = inputs;
 	const [batch, length] = inputIds.shape;
 	const merge = imageGridThw && mergeImages(inputIds.data, gridsOf(imageGridThw), config); // first: it may throw
 	return {
@@ -45,18 +64,21 @@ export function prepareTokens(
 		ids: tensor1d(inputIds.data, "int32"),
 		rotary: rotaryAt(positionIds, config, frequencies),
 		present: presence(attentionMask.data, batch, length),
+		...(segmentIds && { segments: tensor4d(segmentIds.data, [batch, 1, 1, length], "int32") }),
+		...(embeddingNoise && { noise: drawNoise(inputs, embeddingNoise, config.text.hiddenSize) }),
 		...(merge && { merge }),
 	};
 }
 
 /** M-RoPE positions [3, B, T] and deltas [B] of a batch. */
-export function positionsOf({ inputIds, attentionMask, imageGridThw }: ModelInputs, config: Qwen2_5VLConfig): MropePositions {
+export function positionsOf({ inputIds, attentionMask, imageGridThw, segmentIds }: ModelInputs, config: Qwen2_5VLConfig): MropePositions {
 	return mropePositions(inputIds.data, attentionMask.data, inputIds.shape, {
 		imageTokenId: config.imageTokenId,
 		videoTokenId: config.videoTokenId,
 		spatialMergeSize: config.vision.spatialMergeSize,
 		tokensPerSecond: config.vision.tokensPerSecond,
 		imageGridThw: gridsOf(imageGridThw),
+		segmentIds: segmentIds?.data,
 	});
 }
 
@@ -92,10 +114,14 @@ function presence(attentionMask: Int32Array, batch: number, length: number): Ten
 /**
  * What may look where, made in the pass: on the host it would be B·T² numbers.
  * @param present [B, 1, 1, T] 1 on tokens; absent where padding comes last, if at all
+ * @param segments [B, 1, 1, T] of packed rows: tokens of other conversations are out of sight, too
  * @returns 0 where a token may look, MASKED at later tokens and padding: [B or 1, 1, T, T]
  */
-export function causalMask(length: number, present?: Tensor4D): Tensor4D {
+export function causalMask(length: number, present?: Tensor4D, segments?: Tensor4D): Tensor4D {
 	const places = Int32Array.from({ length }, (_, t) => t);
 	const causal = cast(greaterEqual(tensor4d(places, [1, 1, length, 1], "int32"), tensor4d(places, [1, 1, 1, length], "int32")), "float32");
-	return mul(sub(present ? mul(causal, present) : causal, 1), -MASKED);
+	const seen = present ? mul(causal, present) : causal;
+	if (!segments) return mul(sub(seen, 1), -MASKED);
+	const ofQueries = reshape(segments, [segments.shape[0], 1, length, 1]);
+	return mul(sub(mul(seen, cast(equal(ofQueries, segments), "float32")), 1), -MASKED);
 }

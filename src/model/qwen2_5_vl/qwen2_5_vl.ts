@@ -5,6 +5,7 @@
  * Legend: B batch, T tokens, N = B·T, C hidden, V vocabulary, M merged image tokens of all images.
  */
 import {
+	add,
 	concat,
 	dispose,
 	gather,
@@ -30,6 +31,7 @@ import type {
 	GenerateStreamOptions,
 	GenerationRequest,
 	ModelInputs,
+	PrepareOptions,
 	Processor,
 	TrainableModel,
 } from "../generative-model.js";
@@ -141,15 +143,15 @@ export class Qwen2_5VLModel implements TrainableModel {
 	}
 
 	/** Puts a batch and its images on the device, for `hiddenStates`. */
-	prepare(inputs: ModelInputs): PreparedBatch {
-		const tokens = this.prepareTokens(inputs, this.positions(inputs));
+	prepare(inputs: ModelInputs, options?: PrepareOptions): PreparedBatch {
+		const tokens = this.prepareTokens(inputs, this.positions(inputs), options);
 		if (!inputs.pixelValues) return tokens;
 		return { ...tokens, vision: this.visual.prepare(inputs.pixelValues, gridsOf(inputs.imageGridThw)) };
 	}
 
 	/** Puts a batch without its images on the device. */
-	prepareTokens(inputs: ModelInputs, positions: MropePositions): PreparedTokens {
-		return prepareTokens(inputs, positions, this.config, this.frequencies);
+	prepareTokens(inputs: ModelInputs, positions: MropePositions, options?: PrepareOptions): PreparedTokens {
+		return prepareTokens(inputs, positions, this.config, this.frequencies, options);
 	}
 
 	/**
@@ -207,8 +209,9 @@ export class Qwen2_5VLModel implements TrainableModel {
 	}
 
 	/** Text embeddings [N, C] with the vision tower's features [M, C] at the image tokens. */
-	embed({ ids, merge }: PreparedTokens, features?: Tensor2D): Tensor2D {
-		const text = this.language.embed(ids);
+	embed({ ids, merge, noise }: PreparedTokens, features?: Tensor2D): Tensor2D {
+		const plain = this.language.embed(ids);
+		const text: Tensor2D = noise ? add(plain, noise) : plain;
 		return features && merge ? selectRows(concat([text, features], 0), merge) : text;
 	}
 
@@ -217,8 +220,9 @@ export class Qwen2_5VLModel implements TrainableModel {
 		features: Tensor2D | undefined,
 		options: Pick<DecoderPass, "collect" | "gradientCheckpointing" | "onLayer">,
 	): Tensor2D {
-		const { batch, length, rotary, present } = prepared;
-		return this.language.forward(this.embed(prepared, features), { batch, length, rotary, mask: causalMask(length, present), ...options });
+		const { batch, length, rotary, present, segments } = prepared;
+		const mask = causalMask(length, present, segments);
+		return this.language.forward(this.embed(prepared, features), { batch, length, rotary, mask, ...options });
 	}
 
 	/** Writes a Hugging Face checkpoint folder. */

@@ -18,8 +18,8 @@ import type { ChosenDtype } from "./choose-dtype.js";
 import type { Qwen2_5VLConfig } from "./config.js";
 import { matchKeys, weightTable } from "./weights.js";
 
-/** What matrices are in memory: `dtype`; the vision tower's, where that is int8, are in `compute`. What is no matrix is float32. */
-export type Storage = Pick<ChosenDtype, "dtype" | "compute">;
+/** What a matrix is in memory, by its key. What is no matrix is float32. */
+export type StorageOf = (key: string) => ChosenDtype["dtype"];
 
 /** Tensors read at once. */
 const AT_ONCE = 2;
@@ -27,7 +27,7 @@ const AT_ONCE = 2;
 export const isMatrix = (shape: readonly number[]) => shape.length > 1;
 
 /** @throws if a file is missing or damaged, or a tensor is missing, unexpected or of another shape */
-export async function readParameters(config: Qwen2_5VLConfig, dir: string, storage: Storage): Promise<Map<string, Variable>> {
+export async function readParameters(config: Qwen2_5VLConfig, dir: string, storageOf: StorageOf): Promise<Map<string, Variable>> {
 	const checkpoint = await openCheckpoint(dir);
 	const loaded = new Map<string, Variable>();
 	try {
@@ -40,7 +40,7 @@ export async function readParameters(config: Qwen2_5VLConfig, dir: string, stora
 		const worker = async () => {
 			for (const [key, name] of rest) {
 				const tensor = await read(name, table.get(key)!);
-				for (const [part, parameter] of keep(key, tensor, storage)) loaded.set(part, parameter);
+				for (const [part, parameter] of keep(key, tensor, storageOf(key))) loaded.set(part, parameter);
 			}
 		};
 		await allDone(Array.from({ length: canReadTensors() ? AT_ONCE : 1 }, worker));
@@ -53,12 +53,10 @@ export async function readParameters(config: Qwen2_5VLConfig, dir: string, stora
 	}
 }
 
-/** The parameters that a tensor becomes, and takes over: itself, as `storage` says, and a scale beside an int8 matrix. */
-export function keep(key: string, tensor: Tensor, { dtype, compute }: Storage): [key: string, parameter: Variable][] {
-	if (!isMatrix(tensor.shape)) return [[key, own(widened(tensor))]];
-	if (dtype !== "int8" || key.startsWith("visual.")) {
-		return [[key, own((dtype === "int8" ? compute : dtype) === "bfloat16" ? rounded(tensor) : widened(tensor))]];
-	}
+/** The parameters that a tensor becomes, and takes over: itself as it is stored in memory, and a scale beside an int8 matrix. */
+export function keep(key: string, tensor: Tensor, storage: ChosenDtype["dtype"]): [key: string, parameter: Variable][] {
+	if (!isMatrix(tensor.shape) || storage === "float32") return [[key, own(widened(tensor))]];
+	if (storage === "bfloat16") return [[key, own(rounded(tensor))]];
 	const wide = widened(tensor);
 	const { values, scale } = toInt8(wide as Tensor2D);
 	wide.dispose();

@@ -23,12 +23,8 @@ export interface SmartResizeOptions {
  * @throws RangeError for an aspect ratio above 200.
  */
 export function smartResize(height: number, width: number, { factor, minPixels, maxPixels }: SmartResizeOptions): [number, number] {
-	const ratio = Math.max(height, width) / Math.min(height, width);
-	if (ratio > MAX_ASPECT_RATIO) {
-		throw new RangeError(
-			`${width}×${height} pixels: the longer side is ${ratio} times the shorter, expected at most ${MAX_ASPECT_RATIO}; crop it`,
-		);
-	}
+	const tooLong = elongation(height, width);
+	if (tooLong !== undefined) throw new RangeError(tooLong);
 	const h = roundHalfToEven(height / factor) * factor;
 	const w = roundHalfToEven(width / factor) * factor;
 	if (h * w > maxPixels) {
@@ -42,6 +38,13 @@ export function smartResize(height: number, width: number, { factor, minPixels, 
 		return [up(height), up(width)];
 	}
 	return [h, w];
+}
+
+/** @returns what is wrong with an image of this size, whatever it is scaled to; undefined for one that can be read */
+export function elongation(height: number, width: number): string | undefined {
+	const ratio = Math.max(height, width) / Math.min(height, width);
+	if (ratio <= MAX_ASPECT_RATIO) return undefined;
+	return `${width}×${height} pixels: the longer side is ${ratio} times the shorter, expected at most ${MAX_ASPECT_RATIO}; crop it`;
 }
 
 function roundHalfToEven(x: number): number {

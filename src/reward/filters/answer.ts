@@ -7,7 +7,7 @@ export function correct(): RolloutFilter {
 	return eachJudgement("correct", (rollout) => (isRight(rollout) ? undefined : (rollout.reason ?? `outcome ${rollout.outcome}`)));
 }
 
-const FORMLESS = new Set(["unparsable", "truncated", "bad-image", "error"]);
+const FORMLESS = new Set(["unparsable", "truncated", "repetition", "bad-image", "error"]);
 
 /** Keeps judgements in the strict form of `parseJudgement`: right, wrong, or a tie. */
 export function wellFormed(): RolloutFilter {

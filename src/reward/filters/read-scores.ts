@@ -19,19 +19,29 @@ export interface Scores {
 
 export type ReadScores = ({ ok: true } & Scores) | { ok: false; reason: string };
 
-const NUMBER = String.raw`\d+(?:\.\d+)?`;
+/** No score has more digits; and a judge that repeats itself writes thousands, over which a pattern without bounds would search for hours. */
+const NUMBER = String.raw`(?<!\d)\d{1,6}(?:\.\d{1,6})?(?!\d)`;
 const TOTALS = /\btotals?\b(?:\s+scores?)?/gi;
 const OUT_OF_TEN = new RegExp(String.raw`\bimage\s*([12])\W{0,4}(${NUMBER})\s*/\s*10\b`, "gi");
-const PLAIN = new RegExp(String.raw`\bimage\s*([12])\s*[*]*\s*[:(=]\s*[*]*\s*(${NUMBER})`, "gi");
+const PLAIN = new RegExp(String.raw`\bimage\s*([12])\s*(?:[*]+\s*)?[:(=]\s*(?:[*]+\s*)?(${NUMBER})`, "gi");
 const TOTAL = new RegExp(String.raw`\bimage\s*([12])\W{0,6}((?:${NUMBER}\s*\+\s*)*${NUMBER})(?:\s*/\s*\d+)?(?:\s*=\s*(${NUMBER}))?`, "gi");
 const DASHED = new RegExp(String.raw`(${NUMBER})\s*[-–]\s*(${NUMBER})`, "g");
+const AT_START = new RegExp(`^\\W{0,3}${DASHED.source}`);
+/** Far more than "totals 17-13" takes. */
+const DASHED_TOTALS_LENGTH = 100;
 
 /** @returns the scores, or what was expected and missing. */
 export function readScores(reasoning: string): ReadScores {
-	const places = [...reasoning.matchAll(TOTALS)];
+	const written = [...reasoning.matchAll(TOTAL)];
+	const next = new Map<string, RegExpExecArray>();
 	// The last one that totals follow: "in total" may stand in the prose before, and after.
-	for (const { index, 0: word } of places.reverse()) {
-		const totals = readTotals(reasoning.slice(index + word.length));
+	for (const { index, 0: word } of [...reasoning.matchAll(TOTALS)].reverse()) {
+		const end = index + word.length;
+		for (let last = written.at(-1); last && last.index >= end; last = written.at(-1)) {
+			next.set(last[1], last);
+			written.pop();
+		}
+		const totals = dashedTotals(reasoning.slice(end, end + DASHED_TOTALS_LENGTH)) ?? readTotals(next.get("1"), next.get("2"));
 		if (!totals) continue;
 		const dimensions = totals.dashed ? dashedScores(reasoning.slice(0, index)) : imageScores(reasoning.slice(0, index));
 		const [first, second] = dimensions;
@@ -47,14 +57,18 @@ interface Totals extends Pick<Scores, "totals" | "addends"> {
 	dashed: boolean;
 }
 
-function readTotals(text: string): Totals | undefined {
-	const dashed = new RegExp(`^\\W{0,3}${DASHED.source}`).exec(text);
+function dashedTotals(text: string): Totals | undefined {
+	const dashed = AT_START.exec(text);
 	if (dashed) return { totals: [Number(dashed[1]), Number(dashed[2])], addends: [undefined, undefined], dashed: true };
-	const found = new Map([...text.matchAll(TOTAL)].reverse().map(([, image, sum, total]) => [image, { sum, total }]));
-	const [first, second] = [found.get("1"), found.get("2")];
+	return undefined;
+}
+
+/** @param first the first match of TOTAL for Image 1 after the word, likewise `second` */
+function readTotals(first: RegExpExecArray | undefined, second: RegExpExecArray | undefined): Totals | undefined {
 	if (!first || !second) return undefined;
-	const addends = [first, second].map(({ sum }) => (sum.includes("+") ? sum.split("+").map(Number) : undefined));
-	const totals = [first, second].map(({ sum, total }, i) => Number(total ?? (addends[i] ? addUp(addends[i] ?? []) : sum)));
+	const found = [first, second].map(([, , sum, total]) => ({ sum, total }));
+	const addends = found.map(({ sum }) => (sum.includes("+") ? sum.split("+").map(Number) : undefined));
+	const totals = found.map(({ sum, total }, i) => Number(total ?? (addends[i] ? addUp(addends[i] ?? []) : sum)));
 	return { totals: [totals[0], totals[1]], addends: [addends[0], addends[1]], dashed: false };
 }
 

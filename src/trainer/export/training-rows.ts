@@ -93,5 +93,14 @@ function exported(rollout: JudgedRollout, options: ToConversationOptions): Quest
 	const { conversations, images } = toConversation(rollout, options);
 	const { key, source, order, preferred } = rollout.record;
 	const origin = { key, source: `${source.name}:${source.file}`, row: source.row, order: [...order], preferred };
-	return { question: conversations[0].value, answer: conversations[1].value, images, origin };
+	const [question, answer] = conversations.map(({ value }) => withoutControlTokens(value));
+	return { question, answer, images, origin };
+}
+
+/**
+ * `<|im_end|>` to `<| im_end|>`: other trainers' tokenizers would take what a caption or a judge wrote for the end of a turn. This library's own
+ * trainer reads it as text, so that `toConversation` leaves it.
+ */
+function withoutControlTokens(text: string): string {
+	return text.replace(/<\|(?=[^\s<>|]+\|>)/g, "<| ");
 }

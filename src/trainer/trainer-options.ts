@@ -1,0 +1,89 @@
+/** What a training run can be told; names and defaults are LightRFT's and transformers' where they have them. */
+import type { TrainableModel } from "../model/generative-model.js";
+import type { LrScheduler } from "./lr-schedule.js";
+import type { OptimizerName } from "./make-optimizer.js";
+import type { TrainingEvent } from "./training-events.js";
+
+export interface TrainerOptions {
+	/** Receives `checkpoint-<step>/` folders and, at the end, the fine-tuned model itself. Default: nothing is written. */
+	savePath?: string;
+	/** Image paths are relative to it and may not lie outside. Default: paths are taken as they are. */
+	dataRoot?: string;
+	/** Examples per optimizer step. Default 8. */
+	trainBatchSize?: number;
+	/** Examples per forward pass: as many as memory allows; the result is the same. Default 1. */
+	microTrainBatchSize?: number;
+	/** Compute layers again in the backward pass instead of keeping their intermediates: less memory, more time, the same result. Default false. */
+	gradientCheckpointing?: boolean;
+	/** Run op by op instead of as graphs: the same results but for rounding, slower, in more memory. Default false. */
+	eager?: boolean;
+	/** Passes over the data. Default 3. */
+	maxEpochs?: number;
+	/** Ends earlier; the schedule then runs over these steps. */
+	maxSteps?: number;
+	/** Peak learning rate (LightRFT's `actor_learning_rate`). Default 2.5e-6. */
+	learningRate?: number;
+	/** Default `cosine`. */
+	lrScheduler?: LrScheduler;
+	/** Where `cosine_with_min_lr` (default 0.1) and `warmup_stable_decay` (default 0) end, as a part of `learningRate`. */
+	minLrRatio?: number;
+	/** Part of all steps in which `warmup_stable_decay` decays, the last ones. Default 0.1. */
+	lrDecayRatio?: number;
+	/** These steps' number; goes before `lrDecayRatio`. */
+	lrDecaySteps?: number;
+	/** Part of all steps spent warming up. Default 0.03. */
+	warmupRatio?: number;
+	/** Steps spent warming up; goes before `warmupRatio`. */
+	warmupSteps?: number;
+	/** `adafactor` has a second moment of a row and a column per matrix and no first: 1 number for AdamW's 500 in a matrix of 2000 × 2000. Default `adamw`. */
+	optimizer?: OptimizerName;
+	/** AdamW's. Default [0.9, 0.95]. */
+	betas?: readonly [number, number];
+	/** Decoupled from the gradient, on matrices only: norms and biases are not decayed. Default 0.01. */
+	weightDecay?: number;
+	/**
+	 * What is not trained: regular expressions over whole names of parameters (`visual.*`), or `vision_tower`, `merger`, `embeddings`. It has
+	 * no gradient, no moments and, where it was loaded so (LoadModelOptions.frozen), no float32 copy. Default: all is trained.
+	 */
+	freeze?: readonly string[];
+	/** Part of each label given to all tokens alike, in [0, 1); the reported loss is the smoothed one. Default 0. */
+	labelSmoothing?: number;
+	/** NEFTune: noise of ±alpha / √(tokens · channels) on the text embeddings, 5 to 15 in its paper; none in evaluations. Default 0. */
+	neftuneNoiseAlpha?: number;
+	/** Gradients with a larger global L2 norm are scaled down to it. Default 1. */
+	maxGradNorm?: number;
+	/** Decides the order of rows. Default 42. */
+	seed?: number;
+	/** An example with more tokens (prompt, image tokens and answer) is dropped and reported, never cut. Default 13000. */
+	promptMaxLen?: number;
+	/** Rows of like length train together, in an order that is still random; each row is encoded once before the first step. Default false. */
+	groupByLength?: boolean;
+	/** Several conversations of a step in one row, which don't see each other: less padding, the same loss. Default false. */
+	packing?: boolean;
+	/** Most tokens of a packed row. Default: those of the step's longest conversation. */
+	packLength?: number;
+	/** Scores the model, e.g. on held-out pairs; called every `evalEvery` steps and after the last. */
+	evaluate?: (model: TrainableModel, step: number) => Promise<Record<string, number>>;
+	/** Default: after the last step only. */
+	evalEvery?: number;
+	/** One of the evaluation's scores: the checkpoint with the best is kept beside the newest. Default: none. */
+	bestMetric?: string;
+	/** Default true; false for a loss. */
+	greaterIsBetter?: boolean;
+	/** Steps between checkpoints. Default: the final model only. */
+	saveSteps?: number;
+	/** Newest checkpoints kept, and beside them the best. Default: all. */
+	saveTotalLimit?: number;
+	/** Receives `metrics.jsonl` and a TensorBoard event file. Default: none is written. */
+	logDir?: string;
+	/** Steps between lines of metrics. Default 1. */
+	loggingSteps?: number;
+	/**
+	 * A `checkpoint-<step>` folder: parameters, optimizer and place in the data are taken from it, once its checksums are right. Or a folder that
+	 * holds some: the newest that is whole.
+	 */
+	resumeFromCheckpoint?: string;
+	/** Stops before the next micro-batch: a checkpoint is saved (with a `savePath`), and `fit` throws the signal's reason. */
+	signal?: AbortSignal;
+	onEvent?: (event: TrainingEvent) => void;
+}

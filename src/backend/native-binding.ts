@@ -33,6 +33,7 @@ export interface NativeBinding {
 	readonly TF_ATTR_TYPE: number;
 	readonly TF_ATTR_BOOL: number;
 	readonly TF_ATTR_INT: number;
+	readonly TF_ATTR_FLOAT: number;
 	isUsingGpuDevice(): boolean;
 	/**
 	 * A tensor of `values` (from the view's own offset and length); returns its id. On the CPU it *shares* the array's memory where that is

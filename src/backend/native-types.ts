@@ -73,6 +73,10 @@ export function intAttr(name: string, value: number): NativeOpAttr {
 	return { name, type: nativeBackend().binding.TF_ATTR_INT, value };
 }
 
+export function floatAttr(name: string, value: number): NativeOpAttr {
+	return { name, type: nativeBackend().binding.TF_ATTR_FLOAT, value };
+}
+
 /** @throws where another backend is current */
 export function nativeBackend(): NativeBackend {
 	const backend = currentNativeBackend();

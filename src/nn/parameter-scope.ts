@@ -16,6 +16,11 @@ export class ParameterScope {
 		private readonly prefix = "",
 	) {}
 
+	/** Whether matrices compute in bfloat16. */
+	get bfloat16(): boolean {
+		return this.options.bfloat16 ?? false;
+	}
+
 	/** The same parameters below `name`. */
 	scope(name: string): ParameterScope {
 		return new ParameterScope(this.parameters, this.options, `${this.prefix}${name}.`);
@@ -28,7 +33,7 @@ export class ParameterScope {
 
 	/** A matrix, in the type that the model computes in, or in int8 where there is a scale beside it. @throws as `get` */
 	matrix(name: string): WeightMatrix {
-		return new WeightMatrix(this.get(name), this.options.bfloat16 ?? false, this.parameters.get(scaleKey(this.prefix + name)));
+		return new WeightMatrix(this.get(name), this.bfloat16, this.parameters.get(scaleKey(this.prefix + name)));
 	}
 
 	/** A parameter that is used as it is: a norm, a bias. @throws if the key is not there: the weight table and the layers disagree. */

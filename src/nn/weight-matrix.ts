@@ -4,9 +4,9 @@
  * so layers need not know. To sample, a matrix may be stored in int8. The gradient of a float32 matrix is float32, made of bfloat16 operands as torch's autocast makes it.
  */
 import { gatherBfloat16, isBfloat16, matMulBfloat16, reshapeBfloat16, toBfloat16, toFloat32 } from "../backend/bfloat16.js";
-import { fewRowsMatMul, isFewRows } from "../backend/few-rows-matmul.js";
 import { fromInt8 } from "../backend/int8.js";
 import { gatherNative, TF_TYPE } from "../backend/native-types.js";
+import { fewRowsMatMul, isFewRows } from "../backend/row-ops.js";
 import {
 	customGrad,
 	type GradSaveFunc,
@@ -36,15 +36,26 @@ export class WeightMatrix {
 
 	/**
 	 * x Wᵀ
-	 * @param x [N, in]
-	 * @returns [N, out]
+	 * @param x [N, in] float32, or bfloat16 of many rows where the matrix computes in it
+	 * @returns [N, out] float32
 	 */
 	project(x: Tensor2D): Tensor2D {
 		const { weight, scale } = this;
-		if (scale) return projectInt8(x, weight as Tensor as Tensor2D, scale as Tensor as Tensor1D, this.bfloat16);
-		if (isFewRows(x.shape[0], weight)) return projectFewRows(x, weight, this.bfloat16);
+		const few = isFewRows(x.shape[0]) && weight.rank === 2;
+		if (scale) return projectInt8(x, weight as Tensor as Tensor2D, scale as Tensor as Tensor1D, { few, bfloat16: this.bfloat16 });
+		if (few) return projectFewRows(x, weight, this.bfloat16);
 		if (this.bfloat16) return projectBfloat16(x, weight);
 		return matMul(x, (weight.rank === 2 ? weight : reshape(weight, [weight.shape[0], -1])) as Tensor as Tensor2D, false, true);
+	}
+
+	/** Whether `projectNarrow` can be called for so many rows of x. */
+	isNarrow(rows: number): boolean {
+		return this.bfloat16 && !this.scale && !isFewRows(rows);
+	}
+
+	/** As `project`, and the result stays in bfloat16, for what reads it so. */
+	projectNarrow(x: Tensor2D): Tensor2D {
+		return projectBfloat16(x, this.weight, true);
 	}
 
 	/**
@@ -72,10 +83,10 @@ export class WeightMatrix {
 }
 
 /** Integers up to 127 are exact in bfloat16, so the scale can come after the product. */
-function projectInt8(x: Tensor2D, weight: Tensor2D, scale: Tensor1D, bfloat16: boolean): Tensor2D {
-	if (isFewRows(x.shape[0], weight)) return fewRowsMatMul(x, weight, scale);
-	const product = bfloat16
-		? toFloat32(matMulBfloat16(toBfloat16(x), fromInt8(weight, "bfloat16"), false, true))
+function projectInt8(x: Tensor2D, weight: Tensor2D, scale: Tensor1D, how: { few: boolean; bfloat16: boolean }): Tensor2D {
+	if (how.few) return fewRowsMatMul(x, weight, scale);
+	const product = how.bfloat16
+		? toFloat32(matMulBfloat16(inBfloat16(x), fromInt8(weight, "bfloat16"), false, true))
 		: matMul(x, fromInt8(weight, "float"), false, true);
 	return mul(product, scale);
 }
@@ -95,13 +106,14 @@ function projectFewRows(x: Tensor2D, weight: Variable, bfloat16: boolean): Tenso
 }
 
 /** The weight is rounded again for the backward pass rather than kept: that costs little beside the products. */
-function projectBfloat16(x: Tensor2D, weight: Variable): Tensor2D {
+function projectBfloat16(x: Tensor2D, weight: Variable, narrow = false): Tensor2D {
 	const frozen = isBfloat16(weight);
 	const op = customGrad((...args) => {
 		const save = args[args.length - 1] as unknown as GradSaveFunc;
-		const rounded = toBfloat16(args[0] as Tensor2D);
+		const rounded = inBfloat16(args[0] as Tensor2D);
 		save([rounded]);
-		return { value: toFloat32(matMulBfloat16(rounded, matrixBfloat16(weight), false, true)), gradFunc: gradientBfloat16(weight) };
+		const product = matMulBfloat16(rounded, matrixBfloat16(weight), false, true);
+		return { value: narrow ? product : toFloat32(product), gradFunc: gradientBfloat16(weight) };
 	});
 	return (frozen ? op(x) : op(x, weight)) as Tensor2D;
 }
@@ -112,11 +124,12 @@ function gradientBfloat16(weight: Variable) {
 		const narrow = toBfloat16(dy as Tensor2D); // [N, out]
 		const dx = toFloat32(matMulBfloat16(narrow, matrixBfloat16(weight)));
 		if (isBfloat16(weight)) return [dx];
-		const rounded = isBfloat16(x) ? x : toBfloat16(x);
-		const dw = toFloat32(matMulBfloat16(narrow, rounded as Tensor2D, true, false));
+		const dw = toFloat32(matMulBfloat16(narrow, inBfloat16(x as Tensor2D), true, false));
 		return [dx, reshape(dw, weight.shape)];
 	};
 }
+
+const inBfloat16 = (x: Tensor2D): Tensor2D => (isBfloat16(x) ? x : toBfloat16(x));
 
 function gradientFloat32(weight: Variable) {
 	return (dy: Tensor, [x]: Tensor[]): Tensor[] => [

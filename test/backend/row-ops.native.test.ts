@@ -1,9 +1,23 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { toBfloat16, toFloat32 } from "../../src/backend/bfloat16.js";
-import { fewRowsMatMul, hasFewRowsMatMul } from "../../src/backend/few-rows-matmul.js";
 import { fromInt8, isInt8, toInt8 } from "../../src/backend/int8.js";
+import { fewRowsMatMul, fusedRmsNorm, fusedSwiglu, hasRowOps } from "../../src/backend/row-ops.js";
 import { selectBackend } from "../../src/backend/select-backend.js";
-import { matMul, memory, mul, randomNormal, type Tensor, type Tensor2D, tidy } from "../../src/backend/tf.js";
+import {
+	add,
+	concat,
+	matMul,
+	mean,
+	memory,
+	mul,
+	randomNormal,
+	rsqrt,
+	sigmoid,
+	square,
+	type Tensor,
+	type Tensor2D,
+	tidy,
+} from "../../src/backend/tf.js";
 import { nativeMissing } from "./native-runtime.js";
 
 const SHAPES = [
@@ -16,7 +30,7 @@ const SHAPES = [
 	[31, 300, 257],
 ];
 
-describe.skipIf(nativeMissing)("few rows", () => {
+describe.skipIf(nativeMissing)("ops of our own", () => {
 	beforeAll(async () => {
 		await selectBackend("native-cpu");
 	});
@@ -32,7 +46,7 @@ describe.skipIf(nativeMissing)("few rows", () => {
 	const draw = (rows: number, columns: number, seed: number) => randomNormal([rows, columns], 0, 1, "float32", seed) as Tensor2D;
 
 	it.runIf(process.arch === "x64")("has the op on a processor with AVX2, which every one of these machines has", () => {
-		expect(hasFewRowsMatMul()).toBe(true);
+		expect(hasRowOps()).toBe(true);
 	});
 
 	it.each(SHAPES)("%d rows by [%d, %d] equals TensorFlow's product, in every type", async (rows, out, width) => {
@@ -77,5 +91,38 @@ describe.skipIf(nativeMissing)("few rows", () => {
 			/expected x \[N, in\] and w \[out, in\], got \[3,100\] and \[4,99\]/,
 		);
 		expect(() => fewRowsMatMul(draw(3, 100, 6), draw(4, 100, 7), draw(1, 4, 8).flatten() as never)).toThrow(/a scale goes with int8/);
+	});
+
+	it.each([
+		[1, 1],
+		[3, 45],
+		[40, 896],
+		[700, 96],
+	])("normalizes %d rows of %d as the ops do, in one pass", async (rows, width) => {
+		const x = mul(draw(rows, width, 9), 3) as Tensor2D;
+		const w = draw(1, width, 10).flatten();
+		const r = rsqrt(add(mean(square(x), -1, true), 1e-6)) as Tensor2D;
+		const want = mul(mul(x, r), w) as Tensor2D;
+		const [y, inverse] = fusedRmsNorm(x, w, 1e-6);
+		expect(await distance(y, want)).toBeLessThan(1e-6);
+		expect(await distance(inverse, r)).toBeLessThan(1e-6);
+		const [narrow] = fusedRmsNorm(x, w, 1e-6, true);
+		expect(await distance(toFloat32(narrow), toFloat32(toBfloat16(y)))).toBe(0);
+	});
+
+	it("has SwiGLU in float32 and bfloat16, far from zero too", async () => {
+		const gate = concat([draw(300, 33, 11), mul(draw(300, 33, 12), 60)], 0) as Tensor2D;
+		const up = draw(600, 33, 13);
+		expect(await distance(fusedSwiglu(gate, up), mul(mul(gate, sigmoid(gate)), up) as Tensor2D)).toBeLessThan(1e-6);
+		const [narrowGate, narrowUp] = [toBfloat16(gate), toBfloat16(up)];
+		const wide = fusedSwiglu(toFloat32(narrowGate), toFloat32(narrowUp));
+		expect(await distance(toFloat32(fusedSwiglu(narrowGate, narrowUp)), toFloat32(toBfloat16(wide)))).toBe(0);
+	});
+
+	it("names what does not fit", () => {
+		expect(() => fusedRmsNorm(draw(3, 4, 1), draw(1, 5, 1).flatten(), 1e-6)).toThrow(/FusedRmsNorm: expected x \[N, C\] and w \[C\]/);
+		expect(() => fusedSwiglu(draw(3, 4, 1), draw(4, 3, 1))).toThrow(
+			/FusedSwiglu: expected two tensors of one shape, got \[3,4\] and \[4,3\]/,
+		);
 	});
 });

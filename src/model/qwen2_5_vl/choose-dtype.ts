@@ -11,7 +11,7 @@
  * Norms, biases, softmax, rotary positions and the residual stream are float32 always; a product is accumulated in float32 and rounded once.
  */
 import { bfloat16Instructions } from "../../backend/bfloat16-instructions.js";
-import { hasFewRowsMatMul } from "../../backend/few-rows-matmul.js";
+import { hasRowOps } from "../../backend/row-ops.js";
 import type { BackendName } from "../../backend/select-backend.js";
 
 /** `auto`: bfloat16 where the checkpoint is stored in it and the processor or GPU multiplies it natively, else float32. */
@@ -55,7 +55,7 @@ export function chooseDtype(
 }
 
 function chooseInt8(backend: BackendName, instructions: readonly string[]): ChosenDtype {
-	if (backend !== "native-cpu" || !hasFewRowsMatMul()) {
+	if (backend !== "native-cpu" || !hasRowOps()) {
 		throw new Error(
 			`dtype: int8 needs the backend native-cpu on a processor with AVX2; this is ${backend}. Use dtype "auto", "bfloat16" or "float32"`,
 		);

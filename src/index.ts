@@ -29,6 +29,7 @@ export { writeJsonArray, writeJsonLines } from "./files/write-json-rows.js";
 export { writeText } from "./files/write-text.js";
 // Model
 export {
+	type AnswerOptions,
 	type ContentPart,
 	type EncodedConversation,
 	type EncodeOptions,
@@ -46,6 +47,7 @@ export {
 	type Message,
 	type ModelInputs,
 	type Processor,
+	type RepetitionDetection,
 	type TrainableModel,
 } from "./model/generative-model.js";
 export { type HostedModel, type HostModelOptions, hostModel } from "./model/host/host-model.js";
@@ -90,7 +92,7 @@ export { type NearDuplicatePromptsOptions, nearDuplicatePrompts } from "./reward
 export { type ReadScores, readScores, type Scores } from "./reward/filters/read-scores.js";
 export { rewardFilter } from "./reward/filters/reward-filter.js";
 export { scoresAgree } from "./reward/filters/scores-agree.js";
-export { lengthBand, repeatedShare, repetition } from "./reward/filters/text.js";
+export { lengthBand, repeatedShare, repetition, unforced } from "./reward/filters/text.js";
 export { formatFilterReport } from "./reward/format-filter-report.js";
 export { gatherByRecord } from "./reward/gather-by-record.js";
 export { type JudgeOptions, judgeRollout } from "./reward/judge-rollout.js";
@@ -114,10 +116,11 @@ export { JournalError } from "./sampler/journal-error.js";
 export { rolloutKey } from "./sampler/journal-key.js";
 export type { JournalEntry, JournalHeader, StoredRollout } from "./sampler/journal-line.js";
 export { compactJournal, type MergeReport, mergeJournals } from "./sampler/merge-journals.js";
-export { DEFAULT_COT_PROMPT, DEFAULT_NO_COT_PROMPT, fillTemplate, judgeMessages, readPromptTemplate } from "./sampler/prompt.js";
+export { ANSWERS, DEFAULT_COT_PROMPT, DEFAULT_NO_COT_PROMPT, fillTemplate, judgeMessages, readPromptTemplate } from "./sampler/prompt.js";
 export { isJournal, type ReadJournal, readJournal, readJournalRollouts } from "./sampler/read-journal.js";
 export type { Rollout, VerdictScore } from "./sampler/rollout.js";
 export type { SamplingProgress } from "./sampler/sampling-progress.js";
+export { type ImagePair, type OrderScore, type PairScore, type ScorePairOptions, scorePair, scorePairs } from "./sampler/score-pair.js";
 export { rolloutSeed } from "./sampler/seed.js";
 // Conversations and training
 export type { DroppedRow, TrainingConversation, TrainingRow } from "./trainer/collate.js";

@@ -5,6 +5,7 @@
  */
 import { stat } from "node:fs/promises";
 import { setImmediate } from "node:timers/promises";
+import { ANSWER_CLOSE, ANSWER_OPEN, CLOSING, THINK_CLOSE } from "./model/answer-form.js";
 import {
 	type CollateOptions,
 	type ContentPart,
@@ -18,6 +19,7 @@ import {
 	type ModelInputs,
 	type Processor,
 } from "./model/generative-model.js";
+import { repetitionDetector } from "./model/repetition-detector.js";
 
 export interface FakeModelOptions {
 	/**
@@ -27,6 +29,11 @@ export interface FakeModelOptions {
 	answer: (conversation: Message[], seed: number) => string;
 	/** Tokens that an image takes in a prompt. Default 4. */
 	tokensPerImage?: number;
+	/**
+	 * How likely each of `texts` is as the answer to this conversation, as log-probabilities, where scores are asked for. Default: the answer
+	 * that was given has 0.9, the others share the rest.
+	 */
+	answerLogProbs?: (conversation: Message[], completion: string, texts: readonly string[]) => readonly number[];
 }
 
 const PAD = 0;
@@ -37,7 +44,7 @@ const SPECIAL = ["", "", ""];
 const STEPS_PER_TURN = 16;
 
 /** @returns a model that gives the same text for the same conversation and seed, in any batch. */
-export function fakeModel({ answer, tokensPerImage = 4 }: FakeModelOptions): GenerativeModel {
+export function fakeModel({ answer, tokensPerImage = 4, answerLogProbs = likelyAsSaid }: FakeModelOptions): GenerativeModel {
 	const vocabulary = wordVocabulary();
 	const conversations = new WeakMap<EncodedConversation, Message[]>();
 	const batches = new WeakMap<ModelInputs, Message[][]>();
@@ -50,19 +57,26 @@ export function fakeModel({ answer, tokensPerImage = 4 }: FakeModelOptions): Gen
 		if (disposed) throw new Error("fakeModel: generate after dispose; make another");
 		if (!prompts) throw new Error("fakeModel: expected inputs of its own processor, got others; use model.processor.encode");
 		const rows = options.promptOfRow?.map((p) => prompts[p]) ?? prompts;
-		const replies = rows.map((row, i) => [...vocabulary.encode(answer(row, temperature === 0 ? 0 : (seeds[i] ?? 0))), END_OF_TURN]);
+		const guided = rows.map((row, i) => guide(answer(row, temperature === 0 ? 0 : (seeds[i] ?? 0)), vocabulary, options));
+		const replies = guided.map(({ text }) => [...vocabulary.encode(text), END_OF_TURN]);
 		const ends = replies.map((reply) => reply.findIndex((id) => eosTokenIds.includes(id)) + 1 || Number.POSITIVE_INFINITY);
-		const lengths = replies.map((reply, i) => Math.min(reply.length, ends[i], maxNewTokens));
+		const circles = replies.map((reply) => firstRepetition(reply, options.repetitionDetection));
+		const lengths = replies.map((reply, i) => Math.min(reply.length, ends[i], circles[i], maxNewTokens));
 		for (let step = 0; step < Math.max(0, ...lengths); step++) {
 			signal?.throwIfAborted();
 			onStep?.(lengths.filter((length) => length > step).length, lengths.length);
 			if (step % STEPS_PER_TURN === STEPS_PER_TURN - 1) await setImmediate();
 		}
 		const tokens = replies.map((reply, i) => Int32Array.from(reply.slice(0, lengths[i])));
+		const texts = tokens.map((row) => processor.decode(row));
+		const { score, texts: answers = [] } = options.answers ?? {};
+		const logProbs = (text: string, i: number) =>
+			answerOf(text) === undefined ? undefined : answerLogProbs(rows[i], guided[i].text, answers);
 		return {
-			tokens,
-			texts: tokens.map((row) => processor.decode(row)),
-			finishReasons: lengths.map((length, i) => (length >= ends[i] ? "stop" : "length")),
+			...{ tokens, texts },
+			finishReasons: lengths.map((length, i) => (length >= ends[i] ? "stop" : length >= maxNewTokens ? "length" : "repetition")),
+			...(guided.some(({ forced }) => forced) && { forced: guided.map(({ forced }) => forced) }),
+			...(score && { answerLogProbs: texts.map(logProbs) }),
 		};
 	}
 
@@ -73,6 +87,48 @@ export function fakeModel({ answer, tokensPerImage = 4 }: FakeModelOptions): Gen
 			disposed = true;
 		},
 	};
+}
+
+/** What a judge that would say `reply` says under these options. */
+function guide(reply: string, vocabulary: Vocabulary, { answers, thinkingBudget }: GenerateOptions): { text: string; forced: boolean } {
+	const answered = answers?.only ? constrain(reply, answers.texts) : reply;
+	const end = answered.indexOf(ANSWER_OPEN);
+	if (answers?.straight)
+		return { text: `${ANSWER_OPEN}${end < 0 ? answers.texts[0] : answered.slice(end + ANSWER_OPEN.length)}`, forced: false };
+	if (thinkingBudget === undefined) return { text: answered, forced: false };
+	const tokens = vocabulary.encode(answered);
+	const reasoning = vocabulary.decode(tokens.slice(0, thinkingBudget));
+	if (tokens.length < thinkingBudget || reasoning.includes(THINK_CLOSE)) return { text: answered, forced: false };
+	return { text: `${reasoning}${CLOSING}${end < 0 ? "" : answered.slice(end + ANSWER_OPEN.length)}`, forced: true };
+}
+
+/** An answer that is none of the texts, or is missing, becomes the first of them. */
+function constrain(reply: string, texts: readonly string[]): string {
+	const said = answerOf(reply);
+	if (said === undefined || texts.includes(said)) return reply;
+	const at = reply.indexOf(ANSWER_OPEN) + ANSWER_OPEN.length;
+	const close = reply.indexOf(ANSWER_CLOSE, at);
+	return `${reply.slice(0, at)}${texts[0]}${close < 0 ? ANSWER_CLOSE : reply.slice(close)}`;
+}
+
+/** What stands after `<answer>`; undefined without one. */
+function answerOf(text: string): string | undefined {
+	const at = text.indexOf(ANSWER_OPEN);
+	return at < 0 ? undefined : text.slice(at + ANSWER_OPEN.length).split(ANSWER_CLOSE)[0];
+}
+
+function likelyAsSaid(_: Message[], completion: string, texts: readonly string[]): number[] {
+	const said = answerOf(completion) ?? "";
+	const which = texts.findIndex((text) => text.startsWith(said));
+	if (which < 0 || said === "" || texts.length === 1) return texts.map(() => Math.log(1 / texts.length));
+	return texts.map((_, i) => Math.log(i === which ? 0.9 : 0.1 / (texts.length - 1)));
+}
+
+/** Tokens up to where a reply goes round in circles. */
+function firstRepetition(reply: readonly number[], detection: GenerateOptions["repetitionDetection"]): number {
+	if (!detection) return Number.POSITIVE_INFINITY;
+	const repeats = repetitionDetector(detection);
+	return reply.findIndex((token) => repeats(token)) + 1 || Number.POSITIVE_INFINITY;
 }
 
 interface Vocabulary {

@@ -58,7 +58,7 @@ const TABLE: Record<string, Row> = {
 	},
 	report: { imports: ["files", "dataset", "reward"], packages: ["sharp", "echarts"] },
 	"compile.ts": { imports: ["backend"] },
-	"testing.ts": { imports: [SEAM], packages: ["node:fs"] },
+	"testing.ts": { imports: [SEAM, "model/answer-form.ts", "model/repetition-detector.ts"], packages: ["node:fs"] },
 	"index.ts": { imports: ["backend", "checkpoint", "files", "dataset", "model", SEAM, "sampler", "reward", "trainer", "report"] },
 	cli: {
 		imports: ["index.ts", "../package.json"],

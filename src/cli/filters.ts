@@ -15,6 +15,7 @@ import {
 	repetition,
 	scoresAgree,
 	swapConsistent,
+	unforced,
 	wellFormed,
 } from "../index.js";
 import type { FilterOptions } from "./options.js";
@@ -27,6 +28,7 @@ export async function chooseFilters(options: FilterOptions, session: Session): P
 		...(await recordFilters(options, session)),
 		wellFormed(),
 		correct(),
+		...(options.thinking_budget === undefined || options.keep_forced ? [] : [unforced()]),
 		...(min !== undefined || max !== undefined ? [lengthBand({ min, max })] : []),
 		...(max_repetition === undefined ? [] : [repetition({ max: max_repetition })]),
 		...(options.scores_agree ? [scoresAgree()] : []),

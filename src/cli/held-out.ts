@@ -1,7 +1,8 @@
 /** Scores a judge on held-out pairs, and the table that people read. */
 import Table from "cli-table3";
 import { type Evaluation, evaluate, formatProportion, type GenerativeModel, generateCoT, OUTCOMES } from "../index.js";
-import type { EvaluateOptions } from "./options.js";
+import { guidingOptions } from "./guiding.js";
+import type { EvaluateOptions, GuidingOptions } from "./options.js";
 import type { SurveyedRecords } from "./records.js";
 import type { Session } from "./session.js";
 
@@ -10,7 +11,7 @@ export async function scoreHeldOut(
 	model: GenerativeModel,
 	{ records, count }: SurveyedRecords,
 	promptTemplate: string | undefined,
-	options: Pick<EvaluateOptions, "batch_size" | "max_new_tokens" | "use_cot" | "seed">,
+	options: Pick<EvaluateOptions, "batch_size" | "max_new_tokens" | "use_cot" | "seed"> & Partial<GuidingOptions>,
 	name: string,
 	session: Session,
 ): Promise<Evaluation> {
@@ -18,6 +19,7 @@ export async function scoreHeldOut(
 	const stage = session.stage(name, count);
 	const rollouts = generateCoT(records, model, {
 		...{ batchSize, maxNewTokens, useCot, seed, promptTemplate, temperature: 0, signal: session.signal },
+		...guidingOptions(options),
 		onProgress: ({ done, tokensPerSecond }) => stage.update(done, count, `${tokensPerSecond.toFixed(0)} tokens/s`),
 	});
 	try {
@@ -28,6 +30,22 @@ export async function scoreHeldOut(
 }
 
 const percent = (share: number) => (Number.isNaN(share) ? "–" : `${(100 * share).toFixed(1)} %`);
+
+/** Of the verdicts' probabilities, where an evaluation has them. */
+function scoreRows(evaluations: readonly Evaluation[]): [string, (evaluation: Evaluation) => string][] {
+	if (evaluations.every(({ scores }) => scores === undefined)) return [];
+	const number = (value: number | undefined) => (value === undefined || Number.isNaN(value) ? "–" : value.toFixed(3));
+	const kinds = [
+		["P(Image 1)", "rollouts"],
+		["both orders averaged", "pairs"],
+	] as const;
+	return kinds.flatMap(([label, kind]): [string, (evaluation: Evaluation) => string][] => [
+		[`${label}: likelier one right`, ({ scores }) => (scores ? formatProportion(scores[kind].accuracy) : "–")],
+		[`${label}: AUC`, ({ scores }) => number(scores?.[kind].auc)],
+		[`${label}: calibration error (ECE)`, ({ scores }) => number(scores?.[kind].ece)],
+		[`${label}: Brier score`, ({ scores }) => number(scores?.[kind].brier)],
+	]);
+}
 
 const NO_RULES_BETWEEN_ROWS = { mid: "", "left-mid": "", "mid-mid": "", "right-mid": "" };
 
@@ -52,6 +70,7 @@ export function evaluationTable(columns: Readonly<Record<string, Evaluation>>): 
 		...OUTCOMES.filter((outcome) => evaluations.some(({ outcomes }) => outcomes[outcome] > 0)).map((outcome) =>
 			row(`  ${outcome}`, ({ outcomes }) => outcomes[outcome]),
 		),
+		...scoreRows(evaluations).map(([label, cell]) => row(label, cell)),
 	);
 	return table.toString();
 }

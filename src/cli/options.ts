@@ -187,6 +187,24 @@ const questionFlags = {
 	task_instruction: flag(text().optional(), "the same as text", "TEXT"),
 };
 
+/** What a judgement may be. Names as vLLM has them, where it has them. */
+const guidingFlags = {
+	score: flag(toggle().default(false), "give each judgement the probabilities of both answers, and report how well they are calibrated"),
+	constrain_answers: flag(toggle().default(false), 'let nothing come after <answer> but "Image 1 is better" or "Image 2 is better"'),
+	thinking_budget: flag(
+		whole().optional(),
+		"tokens after which a judgement is made to close its reasoning and to answer; default: none but --max_new_tokens",
+		"N",
+	),
+	repetition_min_count: flag(
+		whole(2).optional(),
+		"end a judgement that says the same so many times in a row; default: it goes on to --max_new_tokens",
+		"N",
+	),
+	repetition_max_pattern_size: flag(whole().default(64), "most tokens of what is said again and again", "N"),
+	repetition_min_pattern_size: flag(whole().default(1), "fewest tokens of it", "N"),
+};
+
 const samplingFlags = {
 	samples_per_record: flag(whole().default(1), "judgements per pair and shown order", "N"),
 	temperature: flag(real(0).default(1), "0 is greedy", "X"),
@@ -194,6 +212,7 @@ const samplingFlags = {
 	top_k: flag(whole(0).optional(), "keep the k likeliest tokens; 0, the default: all", "N"),
 	min_p: flag(real(0, 1).optional(), "keep tokens at least so likely as this share of the likeliest; default: all", "X"),
 	repetition_penalty: flag(positive().optional(), "above 1: tokens already there get less likely; default: 1", "X"),
+	...guidingFlags,
 	orders: flag(choice(...ORDERS).default("random"), "how a pair is shown: stored, random or both ways", "HOW"),
 };
 
@@ -207,6 +226,7 @@ const filterFlags = {
 	majority: flag(toggle().default(false), "keep a pair where more than half of its judgements are right"),
 	min_pass_rate: flag(real(0, 1).optional(), "leave out pairs judged right less often than this", "X"),
 	max_pass_rate: flag(real(0, 1).optional(), "leave out pairs judged right more often than this", "X"),
+	keep_forced: flag(toggle().default(false), "keep judgements that were made to close their reasoning (--thinking_budget), too"),
 	min_tokens: flag(whole().optional(), "least tokens of a kept judgement", "N"),
 	max_tokens: flag(whole().optional(), "most tokens of a kept judgement", "N"),
 	max_repetition: flag(real(0, 1).optional(), "most of a judgement that may repeat itself: a share of its runs of four words", "X"),
@@ -330,6 +350,14 @@ const NOT_BOTH_QUESTIONS = { path: ["task_instruction"], error: "expected --prom
 const bothOrdersShown = (o: { both_orders_rule: boolean; orders: string }) => !o.both_orders_rule || o.orders === "both";
 const samplesDiffer = (o: { samples_per_record: number; temperature: number }) => o.samples_per_record === 1 || o.temperature > 0;
 const SAMPLES_DIFFER = { path: ["samples_per_record"], error: "expected 1 with --temperature 0: all would be equal" };
+const budgetFits = (o: { thinking_budget?: number; max_new_tokens: number }) =>
+	o.thinking_budget === undefined || o.thinking_budget < o.max_new_tokens;
+const BUDGET_FITS = { path: ["thinking_budget"], error: "expected less than --max_new_tokens: the answer needs some tokens" };
+const budgetForReasoning = (o: { thinking_budget?: number; use_cot: boolean }) => o.thinking_budget === undefined || o.use_cot;
+const BUDGET_FOR_REASONING = { path: ["thinking_budget"], error: "expected none with --no-use_cot: there is no reasoning to close" };
+const patternsInOrder = (o: { repetition_min_pattern_size: number; repetition_max_pattern_size: number }) =>
+	o.repetition_min_pattern_size <= o.repetition_max_pattern_size;
+const PATTERNS_IN_ORDER = { path: ["repetition_min_pattern_size"], error: "expected it not to be above --repetition_max_pattern_size" };
 const oneDtype = (o: { bf16: boolean; dtype: string }) => !o.bf16 || o.dtype !== "float32";
 const ONE_DTYPE = { path: ["bf16"], error: "expected it or --dtype float32, not both" };
 /** What is set at the server, with where. */
@@ -348,6 +376,12 @@ const SERVERS_OWN = {
 	path: ["model_path"],
 	error:
 		"expected no --backend, --dtype, --bf16, --eager, --min_pixels or --max_pixels with a remote judge: the server decides (vLLM: --dtype, --mm-processor-kwargs)",
+};
+const guidesItself = (o: { model_path: string; constrain_answers: boolean; thinking_budget?: number }) =>
+	!isRemote(o.model_path) || (!o.constrain_answers && o.thinking_budget === undefined);
+const GUIDES_ITSELF = {
+	path: ["model_path"],
+	error: "expected no --constrain_answers or --thinking_budget with a remote judge: a chat endpoint can't be made to say a token",
 };
 const BOTH_ORDERS_SHOWN = { path: ["both_orders_rule"], error: "expected --orders both with it: a pair must be shown both ways" };
 
@@ -376,7 +410,11 @@ export const sampleOptions = z
 	})
 	.refine(oneDtype, ONE_DTYPE)
 	.refine(isOurs, SERVERS_OWN)
+	.refine(guidesItself, GUIDES_ITSELF)
 	.refine(notBothQuestions, NOT_BOTH_QUESTIONS)
+	.refine(budgetFits, BUDGET_FITS)
+	.refine(budgetForReasoning, BUDGET_FOR_REASONING)
+	.refine(patternsInOrder, PATTERNS_IN_ORDER)
 	.refine(bothOrdersShown, BOTH_ORDERS_SHOWN)
 	.refine(samplesDiffer, SAMPLES_DIFFER)
 	.refine(passRatesInOrder, PASS_RATES_IN_ORDER)
@@ -427,6 +465,7 @@ export const evaluateOptions = z
 	.strictObject({
 		model_path: flag(judge(), "the judge: a checkpoint's folder, or openai:MODEL@URL[,URL…]", "DIR"),
 		...dataFlags,
+		...guidingFlags,
 		orders: flag(choice(...ORDERS).default("both"), "how a pair is shown: stored, random or both ways", "HOW"),
 		batch_size: batchSize,
 		max_new_tokens: maxNewTokens,
@@ -437,7 +476,11 @@ export const evaluateOptions = z
 	})
 	.refine(oneDtype, ONE_DTYPE)
 	.refine(isOurs, SERVERS_OWN)
+	.refine(guidesItself, GUIDES_ITSELF)
 	.refine(notBothQuestions, NOT_BOTH_QUESTIONS)
+	.refine(budgetFits, BUDGET_FITS)
+	.refine(budgetForReasoning, BUDGET_FOR_REASONING)
+	.refine(patternsInOrder, PATTERNS_IN_ORDER)
 	.refine(mappingGiven, MAPPING_GIVEN);
 
 export const runOptions = z
@@ -462,6 +505,9 @@ export const runOptions = z
 	})
 	.refine(oneDtype, ONE_DTYPE)
 	.refine(notBothQuestions, NOT_BOTH_QUESTIONS)
+	.refine(budgetFits, BUDGET_FITS)
+	.refine(budgetForReasoning, BUDGET_FOR_REASONING)
+	.refine(patternsInOrder, PATTERNS_IN_ORDER)
 	.refine(bothOrdersShown, BOTH_ORDERS_SHOWN)
 	.refine(samplesDiffer, SAMPLES_DIFFER)
 	.refine(passRatesInOrder, PASS_RATES_IN_ORDER)
@@ -525,8 +571,9 @@ export type RunOptions = z.output<typeof runOptions>;
 export type EvaluateOptions = z.output<typeof evaluateOptions>;
 /** Where the judge's question comes from. */
 export type QuestionOptions = Partial<Pick<SampleOptions, "prompt_template" | "task_instruction">>;
-export type FilterOptions = Pick<SampleOptions, keyof typeof filterFlags>;
+export type FilterOptions = Pick<SampleOptions, keyof typeof filterFlags | "thinking_budget">;
 export type ExportOptions = Pick<SampleOptions, keyof typeof exportFlags | "relative_paths" | "image_root">;
+export type GuidingOptions = Pick<SampleOptions, keyof typeof guidingFlags>;
 export type ModelOptions = Pick<SampleOptions, keyof typeof modelFlags>;
 export type DataOptions = Pick<SampleOptions, keyof typeof dataFlags | "orders" | "seed">;
 export type HeldOutOptions = Pick<TrainOptions, keyof typeof heldOutFlags | "seed">;

@@ -82,6 +82,9 @@ async function improve(
 	const records = await surveyRecords(options, session, quarantineFile(options.output_path));
 	const heldOut = await surveyHeldOut(options, session);
 	const filters = await chooseFilters(options, session);
+	// A judge is measured by what it says of its own accord, whatever its judgements are made to be when they are sampled.
+	const { batch_size, max_new_tokens, use_cot, seed, score: scoring } = options;
+	const asking = { batch_size, max_new_tokens, use_cot, seed, score: scoring };
 	const evaluations: Record<string, Evaluation> = {};
 	const page = collectReport({ gallery: options.gallery_size, seed: options.gallery_seed, filters: filters.map(({ name }) => name) });
 	const facts: ReportFacts = {
@@ -94,7 +97,7 @@ async function improve(
 		evaluations,
 	};
 	const score = async (when: "before" | "after", model: GenerativeModel) => {
-		if (heldOut) evaluations[when] = await scoreHeldOut(model, heldOut, question, options, `judge ${when}`, session);
+		if (heldOut) evaluations[when] = await scoreHeldOut(model, heldOut, question, asking, `judge ${when}`, session);
 		if (heldOut) await writeText(evaluationFile(files.logs), `${JSON.stringify(evaluations, null, 2)}\n`);
 		remaining.shift();
 	};

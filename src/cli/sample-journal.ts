@@ -9,6 +9,7 @@ import {
 	JournalError,
 	openJournal,
 } from "../index.js";
+import { guidingOptions } from "./guiding.js";
 import type { DrawOptions } from "./options.js";
 import { isRemote, parseRemoteJudge } from "./remote-judge.js";
 import type { Session } from "./session.js";
@@ -20,6 +21,7 @@ export function drawingOptions(options: DrawOptions, promptTemplate: string | un
 		...{ promptTemplate, useCot: options.use_cot, seed: options.seed, temperature: options.temperature },
 		...{ batchSize: options.batch_size, maxNewTokens: options.max_new_tokens, samplesPerRecord: options.samples_per_record },
 		...{ topP: options.top_p, topK: options.top_k, minP: options.min_p, repetitionPenalty: options.repetition_penalty },
+		...guidingOptions(options),
 	};
 }
 

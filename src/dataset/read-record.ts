@@ -111,6 +111,7 @@ async function asFile(named: NamedImage, { root, cache }: ImageRoots): Promise<R
 /** A row that can be shown and kept: pictures are told by their sizes. */
 function withoutBytes(value: unknown): unknown {
 	if (value instanceof Uint8Array) return `${value.byteLength} bytes`;
+	if (typeof value === "bigint") return String(value); // JSON has none
 	if (Array.isArray(value)) return value.map(withoutBytes);
 	if (typeof value !== "object" || value === null) return value;
 	return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, withoutBytes(inner)]));

@@ -9,6 +9,11 @@
 import { isUtf8 } from "node:buffer";
 import { type ElementGroup, JsonArraySplitter } from "./split-json-array.js";
 
+/** An element that is not JSON, of which only the bounds are sure: a bad row, and the ones after it are read. */
+export class BrokenElement {
+	constructor(readonly bytes: Buffer) {}
+}
+
 /** Bytes read by one JSON.parse: with more, objects grow old before they are used and are moved by the garbage collector. */
 const PIECE = 1 << 16;
 const [OPEN_OBJECT, SPACE] = [0x7b, 0x20];
@@ -17,7 +22,7 @@ export class JsonArrayReader {
 	#rest: Buffer = Buffer.alloc(0);
 	#splitter: JsonArraySplitter | undefined;
 
-	/** @returns groups of values. @throws SyntaxError as JSON.parse and JsonArraySplitter do. */
+	/** @returns groups of values, a BrokenElement in the place of one that is none. @throws SyntaxError as JsonArraySplitter does. */
 	*push(block: Buffer): Generator<unknown[]> {
 		if (this.#splitter) {
 			yield* this.#split(this.#splitter, block);
@@ -34,7 +39,7 @@ export class JsonArrayReader {
 		if (bytes.length > 2 * PIECE) yield* this.#lookAtEachByte();
 	}
 
-	/** The values that are left. @throws SyntaxError if the array has not ended. */
+	/** The values that are left, as in `push`. @throws SyntaxError if the array has not ended. */
 	*end(): Generator<unknown[]> {
 		if (!this.#splitter) yield* this.#lookAtEachByte();
 		this.#splitter?.end();
@@ -76,10 +81,10 @@ function parseList(bytes: Buffer): unknown[] | undefined {
 	}
 }
 
-/** One value after the other. @throws SyntaxError at the broken one. */
+/** One value after the other, the broken ones marked. */
 function* eachOf({ bytes }: ElementGroup): Generator<unknown[]> {
 	for (const { bytes: element } of new JsonArraySplitter(1).push(Buffer.concat([bytes, Buffer.from("]")]))) {
-		if (!isUtf8(element)) throw new SyntaxError(`bytes that are not UTF-8: ${JSON.stringify(element.toString("latin1", 0, 60))}`);
-		yield [JSON.parse(element.toString())];
+		const [value] = parseList(element) ?? [];
+		yield [value === undefined ? new BrokenElement(element) : value];
 	}
 }

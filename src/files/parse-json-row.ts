@@ -29,7 +29,7 @@ export function parseJsonRow(bytes: Uint8Array, row: number): JsonRow {
 		const [, number] = PYTHON_NUMBER.exec(text) ?? [];
 		if (number !== undefined) return { row, kind: "not-finite", expected: "JSON, whose numbers are finite", got: number, value: text };
 		const why = error instanceof Error ? error.message : String(error);
-		return { row, kind: "not-json", expected: "one JSON object on the line", got: `${shown(text)} (${why})`, value: text };
+		return { row, kind: "not-json", expected: "one JSON object", got: `${shown(text)} (${why})`, value: text };
 	}
 }
 

@@ -3,11 +3,11 @@
  * the first byte that is neither white space nor a byte-order mark: `[` or `{`. Files may be compressed, see read-bytes.
  *
  * A reader would get wrong: bytes that are not UTF-8 are refused, never replaced (a replacement character in a caption
- * would be trained on). A bad line of JSON Lines spoils that row alone; a JSON array broken in the middle has no next row
- * to go on with, and ends the reading.
+ * would be trained on). A bad line of JSON Lines, or a bad element of an array whose brackets and quotes pair, spoils that row alone; an array
+ * in which they do not has no next row to go on with, and ends the reading.
  */
 import { DatasetError } from "./dataset-error.js";
-import { JsonArrayReader } from "./json-array-reader.js";
+import { BrokenElement, JsonArrayReader } from "./json-array-reader.js";
 import { type JsonRow, MAX_ROW_BYTES, parseJsonRow, tooLarge } from "./parse-json-row.js";
 import { peek, readBytes } from "./read-bytes.js";
 import { isBlank } from "./split-json-array.js";
@@ -76,7 +76,8 @@ function kindOf(file: string, byte: number): "array" | "lines" {
 async function* readArray(file: string, blocks: AsyncIterable<Buffer>): AsyncGenerator<JsonRow[]> {
 	const reader = new JsonArrayReader();
 	let row = 0;
-	const numbered = (values: unknown[]): JsonRow[] => values.map((value) => ({ row: row++, value }));
+	const numbered = (values: unknown[]): JsonRow[] =>
+		values.map((value) => (value instanceof BrokenElement ? parseJsonRow(value.bytes, row++) : { row: row++, value }));
 	try {
 		for await (const block of blocks) for (const values of reader.push(block)) yield numbered(values);
 		for (const values of reader.end()) yield numbered(values);

@@ -71,6 +71,34 @@ export interface Processor {
 	encode(conversations: Message[][], options?: EncodeOptions): Promise<ModelInputs>;
 	/** Token ids to text, special tokens left out. */
 	decode(tokens: ArrayLike<number>): string;
+	/** A text's token ids, as those of a turn's text; what guides rows (`answers`) needs it. */
+	encodeText?(text: string): number[];
+	/** What a token adds to a text; "" for a control token, U+FFFD for a part of a character. */
+	textOf?(token: number): string;
+}
+
+/** Rows that go round in circles: the same run of tokens several times in a row, up to the newest token. Names and meaning as in vLLM's `repetition_detection`. */
+export interface RepetitionDetection {
+	/** Most tokens of the run. */
+	maxPatternSize: number;
+	/** Fewest tokens of it. Default 1. */
+	minPatternSize?: number;
+	/** How often it must stand there in a row, 2 or more. */
+	minCount: number;
+}
+
+/** The answers of a row, and what is done about them. */
+export interface AnswerOptions {
+	/** What may stand between `<answer>` and `</answer>`, such as "Image 1 is better". */
+	texts: readonly string[];
+	/**
+	 * After each `<answer>` that is not inside the reasoning nothing else may come than one of the texts and `</answer>`. Default false.
+	 */
+	only?: boolean;
+	/** Give each text's log-probability at the row's first such `<answer>` (`answerLogProbs`). Default false. */
+	score?: boolean;
+	/** Rows begin with `<answer>`, which is read with the prompt: no reasoning. Default false. */
+	straight?: boolean;
 }
 
 export interface GenerateOptions {
@@ -91,6 +119,12 @@ export interface GenerateOptions {
 	 * prompts, which are read once. Default: each prompt once.
 	 */
 	promptOfRow?: readonly number[];
+	/** Ends a row that goes round in circles, with finishReason `repetition`. Default: none is ended. */
+	repetitionDetection?: RepetitionDetection;
+	/** What rows answer, and whether that is constrained or scored. Default: anything. */
+	answers?: AnswerOptions;
+	/** A row that has not closed its `<think>` after so many tokens is made to close it and to open its `<answer>`; needs `answers`. Default: no limit. */
+	thinkingBudget?: number;
 	/** One seed per generated row (uint32); a row's sample depends on its own seed only, never on its place in the batch. */
 	seeds?: readonly number[];
 	/** Tokens that end a row. Default: the checkpoint's generation_config.json. */
@@ -124,6 +158,10 @@ export interface GeneratedSample {
 	/** Decoded without special tokens. */
 	text: string;
 	finishReason: FinishReason;
+	/** The row was made to close its reasoning (`thinkingBudget`). */
+	forced?: boolean;
+	/** Log-probability of each of `answers.texts`, `</answer>` included, at the row's `<answer>`; absent where it was not asked for, and where the row has none. */
+	answerLogProbs?: readonly number[];
 }
 
 /** A row that could not be generated for a reason of its own; the model goes on with the others. */
@@ -140,11 +178,16 @@ export interface GenerateResult {
 	/** Per row, decoded without special tokens. */
 	texts: string[];
 	finishReasons: FinishReason[];
+	/** Per row, as in GeneratedSample; absent where no row has it. */
+	forced?: (boolean | undefined)[];
+	answerLogProbs?: (readonly number[] | undefined)[];
 }
 
 /** What sampling and evaluation need of a model. */
 export interface GenerativeModel extends AsyncDisposable {
 	readonly processor: Processor;
+	/** Whether rows can be made to say a token (`thinkingBudget`, `answers.only`). Default true. */
+	readonly canGuide?: boolean;
 	generate(inputs: ModelInputs, options?: GenerateOptions): Promise<GenerateResult>;
 	/**
 	 * Continuous batching: a row that ends makes room for the next request's at once. Rows come as they end, in any order; a request is asked for

@@ -16,7 +16,7 @@ export interface SamplingOptions {
 /**
  * Changes a row of logits in place.
  * @param logits [V]
- * @param previous ids that are in the row already, prompt included; each is penalised once
+ * @param previous ids that are in the row already, prompt included; each is penalised once (a Set is not copied)
  */
 export function processLogits(
 	logits: Float32Array,
@@ -24,7 +24,8 @@ export function processLogits(
 	{ temperature = 1, topK = 0, topP = 1, minP = 0, repetitionPenalty = 1 }: SamplingOptions,
 ): void {
 	if (repetitionPenalty !== 1) {
-		for (const id of new Set(previous)) logits[id] = logits[id] < 0 ? logits[id] * repetitionPenalty : logits[id] / repetitionPenalty;
+		for (const id of previous instanceof Set ? previous : new Set(previous))
+			logits[id] = logits[id] < 0 ? logits[id] * repetitionPenalty : logits[id] / repetitionPenalty;
 	}
 	if (temperature !== 1) for (let i = 0; i < logits.length; i++) logits[i] /= temperature;
 	if (topK > 0) keepTopK(logits, topK);

@@ -6,14 +6,14 @@
  * With a journal, what is in it is not drawn again; see RolloutLedger.
  */
 import type { PreferenceRecord } from "../dataset/preference-record.js";
-import type { GenerateStreamOptions, GenerativeModel } from "../model/generative-model.js";
+import type { GenerateStreamOptions, GenerativeModel, RepetitionDetection } from "../model/generative-model.js";
 import { encodeRecords } from "./encode-records.js";
 import { generateInBatches } from "./generate-in-batches.js";
 import type { Journal } from "./journal.js";
 import { differencesOf, type JournalConfiguration } from "./journal-configuration.js";
 import { JournalError } from "./journal-error.js";
 import { keyMaker } from "./journal-key.js";
-import { checkTemplate, DEFAULT_COT_PROMPT, DEFAULT_NO_COT_PROMPT } from "./prompt.js";
+import { ANSWERS, checkTemplate, DEFAULT_COT_PROMPT, DEFAULT_NO_COT_PROMPT } from "./prompt.js";
 import type { Rollout } from "./rollout.js";
 import { type LedgerOptions, RolloutLedger } from "./rollout-ledger.js";
 import { progressCounter, type SamplingProgress } from "./sampling-progress.js";
@@ -38,6 +38,14 @@ export interface GenerateCotOptions {
 	minP?: number;
 	/** > 1 makes tokens already in the row less likely. Default: the model's (1). */
 	repetitionPenalty?: number;
+	/** Ends a rollout that says the same again and again, with finishReason `repetition`. Default: none is ended. */
+	repetitionDetection?: RepetitionDetection;
+	/** Most tokens before `</think>`: a rollout that reaches it is made to close its reasoning and to answer, and is marked `forced`. Default: no limit but `maxNewTokens`. */
+	thinkingBudget?: number;
+	/** After `<answer>` let nothing come but "Image 1 is better" or "Image 2 is better" (and `</answer>`). Default false. */
+	constrainAnswers?: boolean;
+	/** Give each rollout the probabilities of both answers at its answer (`Rollout.score`). Default false. */
+	score?: boolean;
 	/** The run's seed, a whole number. Default 0. */
 	seed?: number;
 	/** Ask for reasoning before the answer: picks the default template. Default true. */
@@ -75,6 +83,10 @@ export function generateCoT(
 		topK,
 		minP,
 		repetitionPenalty,
+		repetitionDetection,
+		thinkingBudget,
+		constrainAnswers = false,
+		score = false,
 		seed = DEFAULTS.seed,
 		useCot = true,
 		promptTemplate = useCot ? DEFAULT_COT_PROMPT : DEFAULT_NO_COT_PROMPT,
@@ -84,9 +96,13 @@ export function generateCoT(
 		onProgress,
 	} = options;
 	checkOptions({ batchSize, maxNewTokens, samplesPerRecord, temperature, topP, topK, minP, repetitionPenalty, seed });
+	checkGuiding({ repetitionDetection, thinkingBudget, maxNewTokens, useCot });
 	checkTemplate(promptTemplate);
 	if (journal) checkJournal(journal, options);
-	const sampling: GenerateStreamOptions = { batchSize, maxNewTokens, temperature, topP, topK, minP, repetitionPenalty, signal };
+	const sampling: GenerateStreamOptions = {
+		...{ batchSize, maxNewTokens, temperature, topP, topK, minP, repetitionPenalty, signal },
+		...guiding({ repetitionDetection, thinkingBudget, constrainAnswers, score }),
+	};
 	const total = Array.isArray(records) ? records.length * samplesPerRecord : undefined;
 	const progress = progressCounter(total, onProgress);
 	return sampleRecords(records, model, { template: promptTemplate, samplesPerRecord, batchSize, sampling, seed, progress, journal, drain });
@@ -104,13 +120,21 @@ export function cotConfiguration(
 	{ useCot = true, promptTemplate = useCot ? DEFAULT_COT_PROMPT : DEFAULT_NO_COT_PROMPT, ...options }: GenerateCotOptions = {},
 ): JournalConfiguration {
 	const { batchSize, samplesPerRecord, signal, drain, onProgress, journal, ...sampling } = options;
-	const given: Record<keyof Omit<GenerateCotOptions, Indifferent>, number | undefined> = {
+	const { repetitionDetection: repetition } = sampling;
+	const given: Record<keyof Omit<GenerateCotOptions, Indifferent>, string | number | boolean | undefined> = {
 		maxNewTokens: sampling.maxNewTokens ?? DEFAULTS.maxNewTokens,
 		temperature: sampling.temperature ?? DEFAULTS.temperature,
 		seed: sampling.seed ?? DEFAULTS.seed,
 		...{ topP: sampling.topP, topK: sampling.topK, minP: sampling.minP, repetitionPenalty: sampling.repetitionPenalty },
+		repetitionDetection:
+			repetition && `${repetition.minPatternSize ?? 1} to ${repetition.maxPatternSize} tokens, ${repetition.minCount} times`,
+		...{
+			thinkingBudget: sampling.thinkingBudget,
+			constrainAnswers: sampling.constrainAnswers || undefined,
+			score: sampling.score || undefined,
+		},
 	};
-	const set = Object.entries(given).filter((pair): pair is [string, number] => pair[1] !== undefined);
+	const set = Object.entries(given).filter((pair): pair is [string, string | number | boolean] => pair[1] !== undefined);
 	return { model: judge.model, processor: judge.processor, promptTemplate, sampling: Object.fromEntries(set) };
 }
 
@@ -173,6 +197,19 @@ async function* sampleRecords(
 	}
 }
 
+type Guiding = Pick<GenerateCotOptions, "repetitionDetection" | "thinkingBudget" | "constrainAnswers" | "score">;
+
+/** What the model is told of it; nothing where nothing is asked for. */
+function guiding({ repetitionDetection, thinkingBudget, constrainAnswers, score }: Guiding): Partial<GenerateStreamOptions> {
+	const answers = { texts: ANSWERS, ...(constrainAnswers && { only: true }), ...(score && { score: true }) };
+	const guided = constrainAnswers || score || thinkingBudget !== undefined;
+	return {
+		...(repetitionDetection && { repetitionDetection }),
+		...(thinkingBudget !== undefined && { thinkingBudget }),
+		...(guided && { answers }),
+	};
+}
+
 type Checked = Required<Pick<GenerateCotOptions, "batchSize" | "maxNewTokens" | "samplesPerRecord" | "temperature" | "seed">> &
 	Pick<GenerateCotOptions, "topP" | "topK" | "minP" | "repetitionPenalty">;
 
@@ -191,4 +228,29 @@ function checkOptions(options: Checked): void {
 	check("repetitionPenalty", repetitionPenalty, Number.isFinite(repetitionPenalty) && repetitionPenalty > 0, "a number above 0");
 	check("seed", seed, Number.isSafeInteger(seed), "a whole number");
 	check("samplesPerRecord", samplesPerRecord, samplesPerRecord === 1 || temperature > 0, "1 with temperature 0 (all would be equal)");
+}
+
+function checkGuiding({
+	repetitionDetection,
+	thinkingBudget,
+	maxNewTokens,
+	useCot,
+}: Pick<GenerateCotOptions, "repetitionDetection" | "thinkingBudget"> & { maxNewTokens: number; useCot: boolean }): void {
+	const wrong = (name: string, expected: string, got: unknown) => {
+		throw new RangeError(`generateCoT: ${name}: expected ${expected}, got ${got}`);
+	};
+	if (repetitionDetection) {
+		const { minPatternSize: min = 1, maxPatternSize: max, minCount } = repetitionDetection;
+		const whole = [min, max, minCount].every(Number.isInteger);
+		if (!whole || min < 1 || max < min || minCount < 2)
+			wrong(
+				"repetitionDetection",
+				"whole numbers, 1 ≤ minPatternSize ≤ maxPatternSize and minCount ≥ 2",
+				JSON.stringify(repetitionDetection),
+			);
+	}
+	if (thinkingBudget === undefined) return;
+	if (!useCot) wrong("thinkingBudget", "none without reasoning (useCot: false)", thinkingBudget);
+	if (!Number.isInteger(thinkingBudget) || thinkingBudget < 1 || thinkingBudget >= maxNewTokens)
+		wrong("thinkingBudget", `a whole number from 1, less than maxNewTokens (${maxNewTokens})`, thinkingBudget);
 }

@@ -61,9 +61,10 @@ async function generateBatch(batch: Row[], model: GenerativeModel, options: Gene
 	const promptOfRow = batch.map(({ encoded }) => place.get(encoded) as number);
 	const inputs = model.processor.collate(prompts, { paddingSide: "left" });
 	const seeds = batch.map(({ seed }) => seed);
-	const { tokens, texts, finishReasons } = await model.generate(inputs, { ...options, seeds, promptOfRow });
+	const { tokens, texts, finishReasons, forced, answerLogProbs } = await model.generate(inputs, { ...options, seeds, promptOfRow });
 	return batch.map(({ request, sample }, i) => {
-		return { request, sample, tokens: tokens[i], text: texts[i], finishReason: finishReasons[i] };
+		const optional = { ...(forced?.[i] && { forced: true }), ...(answerLogProbs?.[i] && { answerLogProbs: answerLogProbs[i] }) };
+		return { request, sample, tokens: tokens[i], text: texts[i], finishReason: finishReasons[i], ...optional };
 	});
 }
 

@@ -37,6 +37,9 @@ ${CRITERIA}
 Give only your answer, inside <answer> and </answer>, as exactly one of these two sentences: "Image 1 is better" or "Image 2 is better". In this form:
 <answer>Image 1 is better</answer>`;
 
+/** What both questions ask for, and what `parseJudgement` reads. */
+export const ANSWERS = ["Image 1 is better", "Image 2 is better"] as const;
+
 /** Reads a template from a text file (UTF-8). @throws if it can't be read, or as `checkTemplate` does. */
 export async function readPromptTemplate(file: string): Promise<string> {
 	const template = await readFile(file, "utf8");
@@ -76,7 +79,7 @@ export function criteriaText(criteria: string | undefined): string {
 }
 
 /** The judge's question as a conversation of one user message. @param images in the order in which they are shown. */
-export function judgeMessages(images: readonly [string, string], question: string): Message[] {
+export function judgeMessages(images: readonly [string | Buffer, string | Buffer], question: string): Message[] {
 	const content: ContentPart[] = [
 		{ type: "text", text: "**Image 1:** " },
 		{ type: "image", image: images[0] },

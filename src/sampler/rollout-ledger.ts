@@ -13,6 +13,7 @@ import type { StoredRollout } from "./journal-line.js";
 import type { Rollout } from "./rollout.js";
 import type { ProgressCounter } from "./sampling-progress.js";
 import { rolloutSeed } from "./seed.js";
+import { verdictScore } from "./verdict-score.js";
 
 export interface LedgerOptions {
 	samplesPerRecord: number;
@@ -97,8 +98,9 @@ export class RolloutLedger {
 		const { record, promptText, seeds, keys } = entry;
 		const sampleIndex = samples[sample.sample];
 		if ("error" in sample) return this.failSample(entry, sampleIndex, sample.error);
-		const { tokens, text: completion, finishReason } = sample;
-		const said = { completion, numTokens: tokens.length, finishReason };
+		const { tokens, text: completion, finishReason, forced, answerLogProbs } = sample;
+		const score = answerLogProbs && verdictScore(answerLogProbs, record);
+		const said = { completion, numTokens: tokens.length, finishReason, ...(forced && { forced }), ...(score && { score }) };
 		if (this.run.journal && keys) {
 			const writing = this.write(keys[sampleIndex], { record, sampleIndex, seed: seeds[sampleIndex], ...said });
 			this.writing.add(writing);

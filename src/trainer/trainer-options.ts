@@ -1,7 +1,8 @@
 /** What a training run can be told; names and defaults are LightRFT's and transformers' where they have them. */
 import type { TrainableModel } from "../model/generative-model.js";
-import type { LrScheduler } from "./lr-schedule.js";
+import type { LrScheduleOptions, LrScheduler } from "./lr-schedule.js";
 import type { OptimizerName } from "./make-optimizer.js";
+import type { RunIdentity } from "./run-identity.js";
 import type { TrainingEvent } from "./training-events.js";
 
 export interface TrainerOptions {
@@ -86,4 +87,88 @@ export interface TrainerOptions {
 	/** Stops before the next micro-batch: a checkpoint is saved (with a `savePath`), and `fit` throws the signal's reason. */
 	signal?: AbortSignal;
 	onEvent?: (event: TrainingEvent) => void;
+}
+
+/**
+ * Every option with its default.
+ * @throws RangeError for a number that is out of range
+ */
+export function resolveOptions({
+	trainBatchSize = 8,
+	microTrainBatchSize = 1,
+	gradientCheckpointing = false,
+	eager = false,
+	maxEpochs = 3,
+	maxSteps = Infinity,
+	learningRate = 2.5e-6,
+	lrScheduler = "cosine",
+	lrDecayRatio = 0.1,
+	warmupRatio = 0.03,
+	optimizer = "adamw",
+	betas = [0.9, 0.95],
+	weightDecay = 0.01,
+	maxGradNorm = 1,
+	freeze = [],
+	labelSmoothing = 0,
+	neftuneNoiseAlpha = 0,
+	groupByLength = false,
+	packing = false,
+	seed = 42,
+	promptMaxLen = 13000,
+	evalEvery = Infinity,
+	greaterIsBetter = true,
+	saveSteps = Infinity,
+	saveTotalLimit = Infinity,
+	loggingSteps = 1,
+	onEvent = () => {},
+	...others
+}: TrainerOptions) {
+	checkCounts({ trainBatchSize, microTrainBatchSize, maxEpochs, maxSteps, evalEvery, saveSteps, saveTotalLimit, loggingSteps });
+	checkShares({ labelSmoothing, minLrRatio: others.minLrRatio ?? 0 });
+	return {
+		...{ trainBatchSize, microTrainBatchSize, gradientCheckpointing, eager, maxEpochs, maxSteps, seed, promptMaxLen },
+		...{ learningRate, lrScheduler, lrDecayRatio, warmupRatio, optimizer, betas, weightDecay, maxGradNorm, freeze },
+		...{ labelSmoothing, neftuneNoiseAlpha, groupByLength, packing },
+		...{ evalEvery, greaterIsBetter, saveSteps, saveTotalLimit, loggingSteps, onEvent, ...others },
+	};
+}
+
+export type ResolvedOptions = ReturnType<typeof resolveOptions>;
+
+/** The schedule, with a number of steps for every share of them. */
+export function resolveSchedule(options: ResolvedOptions, totalSteps: number) {
+	const { learningRate, lrScheduler: scheduler, warmupRatio, minLrRatio, lrDecayRatio } = options;
+	const { warmupSteps = Math.ceil(warmupRatio * totalSteps), lrDecaySteps = Math.ceil(lrDecayRatio * totalSteps) } = options;
+	return {
+		...{ learningRate, totalSteps, scheduler, warmupSteps },
+		...(minLrRatio !== undefined && { minLrRatio }),
+		...(scheduler === "warmup_stable_decay" && { decaySteps: lrDecaySteps }),
+	} satisfies LrScheduleOptions;
+}
+
+/** What decides the run's numbers, beside its rows; see RunIdentity. A constant rate does not depend on the number of steps. */
+export function decisiveOptions(options: ResolvedOptions, schedule: ReturnType<typeof resolveSchedule>): RunIdentity["options"] {
+	const { seed, trainBatchSize, promptMaxLen, groupByLength, maxGradNorm, weightDecay, labelSmoothing, neftuneNoiseAlpha } = options;
+	const { totalSteps, ...unending } = schedule;
+	return {
+		...(schedule.scheduler === "constant" ? unending : schedule),
+		...{ seed, trainBatchSize, promptMaxLen, groupByLength, maxGradNorm, weightDecay, labelSmoothing, neftuneNoiseAlpha },
+		optimizer: options.optimizer,
+		betas: options.optimizer === "adamw" ? [...options.betas] : null,
+		freeze: [...options.freeze],
+	};
+}
+
+function checkCounts(options: Record<string, number>): void {
+	for (const [name, value] of Object.entries(options)) {
+		if (value >= 1 && (Number.isInteger(value) || value === Infinity)) continue;
+		throw new RangeError(`Trainer: ${name} is ${value}; expected a whole number, 1 or more`);
+	}
+}
+
+function checkShares(options: Record<string, number>): void {
+	for (const [name, value] of Object.entries(options)) {
+		if (value >= 0 && value < 1) continue;
+		throw new RangeError(`Trainer: ${name} is ${value}; expected a number from 0 to below 1`);
+	}
 }

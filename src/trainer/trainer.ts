@@ -7,21 +7,21 @@
  * option here.
  */
 import type { TrainableModel } from "../model/generative-model.js";
-import { accumulateGradients, disposeGradients } from "./accumulate-gradients.js";
+import { type AccumulateOptions, accumulateGradients, disposeGradients } from "./accumulate-gradients.js";
 import { clipFactor } from "./clip-grad-norm.js";
-import { conversationKey, nameRow, type TrainingExample, type TrainingRow } from "./collate.js";
+import { conversationKey, nameRow, type TrainingRow } from "./collate.js";
 import { conversationMessages } from "./conversation-messages.js";
 import { DroppedRows } from "./dropped-rows.js";
 import { findCheckpoint } from "./find-checkpoint.js";
 import { holdFrozen, trainableParameters } from "./freeze.js";
-import { type LrScheduleOptions, lrSchedule } from "./lr-schedule.js";
+import { lrSchedule } from "./lr-schedule.js";
 import { makeOptimizer } from "./make-optimizer.js";
 import { MetricsLog } from "./metrics-log.js";
 import { MicroStep } from "./micro-step.js";
 import { identify } from "./run-identity.js";
 import { loadSteps, measureLengths } from "./step-loader.js";
 import { stepSeed } from "./step-seed.js";
-import type { TrainerOptions } from "./trainer-options.js";
+import { decisiveOptions, resolveOptions, resolveSchedule, type TrainerOptions } from "./trainer-options.js";
 import { checkpointFolder, readTrainerState, restoreTraining, saveTrainingCheckpoint, type TrainerState } from "./training-checkpoint.js";
 import { type EvaluationRecord, NonFiniteLossError, type StepRecord, type TrainResult } from "./training-events.js";
 
@@ -42,28 +42,21 @@ export class Trainer {
 	 */
 	async fit(source: Iterable<TrainingRow> | AsyncIterable<TrainingRow>): Promise<TrainResult> {
 		const { model } = this;
-		const { trainBatchSize = 8, microTrainBatchSize = 1, gradientCheckpointing = false, eager = false } = this.options;
-		const { maxEpochs = 3, maxSteps = Infinity, seed = 42, promptMaxLen = 13000, maxGradNorm = 1 } = this.options;
-		const { optimizer: optimizerName = "adamw", weightDecay = 0.01, betas = [0.9, 0.95], freeze = [] } = this.options;
-		const { labelSmoothing = 0, neftuneNoiseAlpha = 0, groupByLength = false, packing = false, packLength } = this.options;
-		const { evaluate, evalEvery = Infinity, bestMetric, greaterIsBetter = true } = this.options;
-		const { saveSteps = Infinity, loggingSteps = 1, saveTotalLimit = Infinity } = this.options;
-		const { savePath, dataRoot, logDir, resumeFromCheckpoint, signal, onEvent = () => {} } = this.options;
-		checkCounts({ trainBatchSize, microTrainBatchSize, maxEpochs, maxSteps, evalEvery, saveSteps, saveTotalLimit, loggingSteps });
-		checkShares({ labelSmoothing, minLrRatio: this.options.minLrRatio ?? 0 });
+		const options = resolveOptions(this.options);
+		const { trainBatchSize, microTrainBatchSize, gradientCheckpointing, eager, maxEpochs, seed, promptMaxLen } = options;
+		const { optimizer: optimizerName, betas, weightDecay, maxGradNorm, freeze, labelSmoothing, neftuneNoiseAlpha } = options;
+		const { evaluate, evalEvery, saveSteps, saveTotalLimit, loggingSteps, onEvent } = options;
+		const { savePath, dataRoot, logDir, resumeFromCheckpoint, signal } = options;
 
 		const rows = await collectRows(source, dataRoot);
 		const stepsPerEpoch = Math.ceil(rows.length / trainBatchSize);
-		const totalSteps = Math.min(maxSteps, stepsPerEpoch * maxEpochs);
-		const schedule = resolveSchedule(this.options, totalSteps);
+		const totalSteps = Math.min(options.maxSteps, stepsPerEpoch * maxEpochs);
+		const schedule = resolveSchedule(options, totalSteps);
 		const learningRateAt = lrSchedule(schedule);
-		const { totalSteps: _, ...unending } = schedule; // a constant rate does not depend on the end
-		const identity = identify(rows, {
-			...(schedule.scheduler === "constant" ? unending : schedule),
-			...{ seed, trainBatchSize, promptMaxLen, groupByLength, maxGradNorm, weightDecay, labelSmoothing, neftuneNoiseAlpha },
-			...{ optimizer: optimizerName, betas: optimizerName === "adamw" ? [...betas] : null, freeze: [...freeze] },
-		});
-		const lengths = groupByLength ? await measureLengths(rows, model.processor, { dataRoot, maxLength: promptMaxLen }, signal) : undefined;
+		const identity = identify(rows, decisiveOptions(options, schedule));
+		const encoding = { dataRoot, maxLength: promptMaxLen };
+		const lengths = options.groupByLength ? await measureLengths(rows, model.processor, encoding, signal) : undefined;
+		const packing = options.packing ? { maxTokens: options.packLength } : undefined;
 		const dropped = new DroppedRows(rows.length, (row) => onEvent({ type: "dropped", ...row }));
 		const parameters = trainableParameters(model.namedParameters(), freeze);
 		const thaw = holdFrozen(model.namedParameters(), parameters);
@@ -74,12 +67,21 @@ export class Trainer {
 		let lastCheckpoint: string | undefined;
 		let log: MetricsLog | undefined;
 
-		const best = () => bestOf(run.evaluations, bestMetric, greaterIsBetter);
+		const best = () => bestOf(run.evaluations, options.bestMetric, options.greaterIsBetter);
 		const save = async (folder: string) => {
 			if (lastCheckpoint === checkpointFolder(folder, run.step)) return; // this step's is there already
 			const kept = { keep: saveTotalLimit, best: best()?.step };
 			lastCheckpoint = await saveTrainingCheckpoint(folder, { model, parameters, optimizer }, run, kept);
 			onEvent({ type: "checkpoint", step: run.step, dir: lastCheckpoint });
+		};
+		const evaluateWhenDue = async () => {
+			const due = run.step % evalEvery === 0 || run.step === totalSteps;
+			if (!evaluate || !due || run.evaluations.some(({ step }) => step === run.step)) return;
+			const scores = await evaluate(model, run.step);
+			run.evaluations.push({ step: run.step, scores });
+			onEvent({ type: "eval", step: run.step, scores });
+			await log?.write(run.step, Object.fromEntries(Object.entries(scores).map(([name, score]) => [`eval/${name}`, score])));
+			if (savePath !== undefined && best()?.step === run.step) await save(savePath);
 		};
 		try {
 			if (resumeFromCheckpoint !== undefined) {
@@ -90,9 +92,10 @@ export class Trainer {
 			if (logDir !== undefined) log = await MetricsLog.open(logDir, resumeFromCheckpoint === undefined ? undefined : run.step);
 			const firstStep = run.step;
 			const started = performance.now();
+			if (firstStep > 0) await evaluateWhenDue(); // a run that was stopped in an evaluation has it to make up for
 
 			for await (const { step, epoch, examples, dropped: lost } of loadSteps(rows, model.processor, {
-				...{ trainBatchSize, seed, dataRoot, maxLength: promptMaxLen, lengths, firstStep, totalSteps },
+				...{ ...encoding, trainBatchSize, seed, lengths, firstStep, totalSteps },
 			})) {
 				const stepStarted = performance.now();
 				if (step === firstStep || step % stepsPerEpoch === 0) onEvent({ type: "epoch", epoch, maxEpochs });
@@ -100,12 +103,8 @@ export class Trainer {
 				if (examples.length > 0) {
 					const before = microStep.signatures;
 					const { gradients, loss, gradNorm, nonFinite, tokens, positions } = await accumulateGradients(model, examples, {
-						...{ microTrainBatchSize, microStep, buckets, signal },
-						packing: packing ? { maxTokens: packLength } : undefined,
-						embeddingNoise:
-							neftuneNoiseAlpha > 0
-								? { alpha: neftuneNoiseAlpha, seedOf: (example: TrainingExample) => stepSeed(seed, step, example.row) }
-								: undefined,
+						...{ microTrainBatchSize, microStep, buckets, packing, signal },
+						embeddingNoise: noiseOf(neftuneNoiseAlpha, seed, step),
 					});
 					if (microStep.signatures > before) onEvent({ type: "compiled", signatures: microStep.signatures });
 					const lr = learningRateAt(step);
@@ -124,14 +123,7 @@ export class Trainer {
 					if (record.step % loggingSteps === 0) await log?.write(record.step, trainScalars(record));
 				}
 				run.step = step + 1;
-
-				if (evaluate && (run.step % evalEvery === 0 || run.step === totalSteps)) {
-					const scores = await evaluate(model, run.step);
-					run.evaluations.push({ step: run.step, scores });
-					onEvent({ type: "eval", step: run.step, scores });
-					await log?.write(run.step, Object.fromEntries(Object.entries(scores).map(([name, score]) => [`eval/${name}`, score])));
-					if (savePath !== undefined && best()?.step === run.step) await save(savePath);
-				}
+				await evaluateWhenDue();
 				if (savePath !== undefined && run.step % saveSteps === 0) await save(savePath);
 			}
 			if (savePath !== undefined) await model.save(savePath);
@@ -161,15 +153,8 @@ async function collectRows(source: Iterable<TrainingRow> | AsyncIterable<Trainin
 	return rows;
 }
 
-/** With numbers of steps for every share of them. */
-function resolveSchedule(options: TrainerOptions, totalSteps: number) {
-	const { learningRate = 2.5e-6, lrScheduler: scheduler = "cosine", warmupRatio = 0.03, minLrRatio, lrDecayRatio = 0.1 } = options;
-	const { warmupSteps = Math.ceil(warmupRatio * totalSteps), lrDecaySteps = Math.ceil(lrDecayRatio * totalSteps) } = options;
-	return {
-		...{ learningRate, totalSteps, scheduler, warmupSteps },
-		...(minLrRatio !== undefined && { minLrRatio }),
-		...(scheduler === "warmup_stable_decay" && { decaySteps: lrDecaySteps }),
-	} satisfies LrScheduleOptions;
+function noiseOf(alpha: number, seed: number, step: number): AccumulateOptions["embeddingNoise"] {
+	return alpha > 0 ? { alpha, seedOf: ({ row }) => stepSeed(seed, step, row) } : undefined;
 }
 
 /** The earliest of the best. @throws where an evaluation has no such score */
@@ -209,18 +194,4 @@ function trainScalars({ loss, learningRate, gradNorm, tokensPerSecond, padding }
 		"train/tokens_per_second": tokensPerSecond,
 		"train/padding": padding,
 	};
-}
-
-function checkCounts(options: Record<string, number>): void {
-	for (const [name, value] of Object.entries(options)) {
-		if (value >= 1 && (Number.isInteger(value) || value === Infinity)) continue;
-		throw new RangeError(`Trainer: ${name} is ${value}; expected a whole number, 1 or more`);
-	}
-}
-
-function checkShares(options: Record<string, number>): void {
-	for (const [name, value] of Object.entries(options)) {
-		if (value >= 0 && value < 1) continue;
-		throw new RangeError(`Trainer: ${name} is ${value}; expected a number from 0 to below 1`);
-	}
 }

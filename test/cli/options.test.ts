@@ -3,7 +3,8 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { parseOptions, runOptions, sampleOptions, trainOptions } from "../../src/cli/options.js";
+import { guidingOptions } from "../../src/cli/guiding.js";
+import { evaluateOptions, parseOptions, runOptions, sampleOptions, trainOptions } from "../../src/cli/options.js";
 import { readConfig } from "../../src/cli/read-config.js";
 import { refusedFlags, refuseFlag } from "../../src/cli/refused-flags.js";
 import { parseRemoteJudge } from "../../src/cli/remote-judge.js";
@@ -91,6 +92,41 @@ describe("parseOptions", () => {
 		["openai:judge@http://host/v1,nowhere", "expected an address such as http://localhost:8000/v1, got nowhere"],
 	])("refuses the remote judge %s", (model_path, message) => {
 		expect(() => parseOptions(sampleOptions, { ...SAMPLE, model_path })).toThrow(message);
+	});
+
+	it("says what a judgement may be, in all three forms of a flag", () => {
+		expect(guidingOptions(parseOptions(sampleOptions, SAMPLE))).toEqual({
+			score: false,
+			constrainAnswers: false,
+			thinkingBudget: undefined,
+		});
+		const asked = {
+			score: true,
+			constrain_answers: true,
+			thinking_budget: "64",
+			repetition_min_count: "4",
+			repetition_max_pattern_size: "32",
+		};
+		expect(guidingOptions(parseOptions(evaluateOptions, { model_path: MODEL, data_path: SAMPLE.data_path, ...asked }))).toEqual({
+			...{ score: true, constrainAnswers: true, thinkingBudget: 64 },
+			repetitionDetection: { minPatternSize: 1, maxPatternSize: 32, minCount: 4 },
+		});
+	});
+
+	it.each<[Record<string, unknown>, string]>([
+		[{ thinking_budget: 64, max_new_tokens: 64 }, "--thinking_budget: expected less than --max_new_tokens"],
+		[{ thinking_budget: 64, use_cot: false }, "--thinking_budget: expected none with --no-use_cot"],
+		[
+			{ repetition_min_pattern_size: 9, repetition_max_pattern_size: 8 },
+			"expected it not to be above --repetition_max_pattern_size, got 9",
+		],
+		[{ repetition_min_count: 1 }, "--repetition_min_count: expected a whole number, 2 or more, got 1"],
+		[
+			{ model_path: "openai:judge@http://localhost:1/v1", constrain_answers: true },
+			"no --constrain_answers or --thinking_budget with a remote judge",
+		],
+	])("refuses %j", (options, message) => {
+		expect(() => parseOptions(sampleOptions, { ...SAMPLE, ...options })).toThrow(message);
 	});
 
 	it("takes a remote judge to ask, not to train, and none of the flags that are its server's", () => {

@@ -82,7 +82,11 @@ describe("reading", () => {
 		["white space", " \n", /got an empty file/],
 		["something else", "prompt,path1\n", /expected a JSON array .* got "p"/],
 		["an array cut off", '[{"prompt":"p","path1":"a.png","path2":"b.png"},{"prom', /broken in or after record 1/],
-		["an array broken inside", '[{"prompt":"p","path1":"a.png","path2":"b.png"} {}]', /broken in or after record 0/],
+		[
+			"an array whose quotes do not pair",
+			'[{"prompt":"p","path1":"a.png","path2":"b.png"},{"prompt:"p"},{}]',
+			/broken in or after record 1/,
+		],
 		["an array and more", "[] x", /broken in or after record 0/],
 	])("refuses %s", async (_, text, message) => {
 		const { source, file } = await hpdv3Folder(text);
@@ -91,15 +95,26 @@ describe("reading", () => {
 		expect(failure).toMatchObject({ file, message: expect.stringMatching(message) });
 	});
 
-	it("refuses bytes that are not UTF-8: the array as a whole, of JSON Lines the line", async () => {
+	it("refuses bytes that are not UTF-8 for their row alone", async () => {
 		const good = Buffer.from(JSON.stringify(row));
 		const bad = Buffer.from(JSON.stringify({ ...row, prompt: "caf\u00e9" }), "latin1");
-		const array = await hpdv3Folder(Buffer.concat([Buffer.from("["), bad, Buffer.from("]")]));
-		await expect(collect(loadDataset(array.source, { onBadRow: () => undefined }))).rejects.toThrow(/UTF-8/);
+		for (const [open, between, close] of ["[,]", ["", "\n", ""]]) {
+			const parts = [open, bad, between, good, close].map((part) => Buffer.from(part as string));
+			const problems: RowProblem[] = [];
+			const { source } = await hpdv3Folder(Buffer.concat(parts));
+			expect(await collect(loadDataset(source, { onBadRow: (problem) => problems.push(problem) }))).toHaveLength(1);
+			expect(problems).toMatchObject([{ row: 0, field: "", kind: "not-utf8", expected: "UTF-8" }]);
+		}
+	});
+
+	it("refuses an array's element that is no JSON, and goes on with the next", async () => {
+		const good = JSON.stringify(row);
 		const problems: RowProblem[] = [];
-		const lines = await hpdv3Folder(Buffer.concat([bad, Buffer.from("\n"), good]));
-		expect(await collect(loadDataset(lines.source, { onBadRow: (problem) => problems.push(problem) }))).toHaveLength(1);
-		expect(problems).toMatchObject([{ row: 0, field: "", expected: "UTF-8" }]);
+		const broken = [`${good} {}`, `{"prompt":"p","path1":"a.png","path2":"b.png","confidence":NaN}`, "", "{'prompt':1}", '{"prompt":"p",}'];
+		const { source } = await hpdv3Folder(`[${broken.join(",")},${good}]`);
+		const records = await collect(loadDataset(source, { onBadRow: (problem) => problems.push(problem) }));
+		expect(records.map((record) => record.source.row)).toEqual([broken.length]);
+		expect(problems.map(({ row, kind }) => [row, kind])).toEqual(broken.map((_, i) => [i, i === 1 ? "not-finite" : "not-json"]));
 	});
 
 	it("fails on a missing file before the first record of the others", async () => {
@@ -139,7 +154,7 @@ describe("bad rows", () => {
 			[3, "path2", "an image file", expect.stringMatching(/^no file at ".*lost\.png"$/)],
 			[4, "path1", `a path inside ${FIXTURES}`, "../../../package.json"],
 			[5, "choice_dist.1", "number", 'string "x"'],
-			[6, "", "one JSON object on the line", expect.stringContaining("torn")],
+			[6, "", "one JSON object", expect.stringContaining("torn")],
 			[7, "", "object", 'array ["not","an object"]'],
 		]);
 		expect(problems.every((problem) => problem.file === file)).toBe(true);

@@ -56,7 +56,7 @@ it("run, where they need no weights", async () => {
 	const all = join(folder, "all.ts");
 	await writeFile(all, runnable.map(([, file]) => `await import(${JSON.stringify(pathToFileURL(file).href)});`).join("\n"));
 	const { stdout } = await promisify(execFile)(process.execPath, ["--import", "tsx", all], { cwd: folder });
-	expect(runnable).toHaveLength(13);
+	expect(runnable).toHaveLength(15);
 	expect(stdout).toMatch(/accuracy: 0\.5,\s+ci: \[ 0\.215\d+, 0\.784\d+ \],\s+parseRate: 1,\s+saysImage1: 1/);
 	expect(await readdir(join(folder, "out"))).toEqual(
 		expect.arrayContaining([

@@ -62,7 +62,7 @@ describe("examples", { timeout: 120_000 }, () => {
 		expect(output).toContain("low-reward");
 	});
 
-	it("04 judges one pair in both orders", async () => {
+	it("04 scores one pair in both orders, with reasoning and without", async () => {
 		const rows = JSON.parse(await readFile(join(ROOT, "examples/data/heldout.json"), "utf8")) as {
 			prompt: string;
 			path1: string;
@@ -71,7 +71,12 @@ describe("examples", { timeout: 120_000 }, () => {
 		const [{ prompt, path1, path2 }] = rows;
 		const output = await run("04-score-one-pair.ts", [prompt, join("examples/data", path1), join("examples/data", path2)]);
 		expect(output.match(/<answer>Image [12] is better<\/answer>/g)).toHaveLength(2);
-		expect(output).toMatch(/better: |no clear winner/);
+		const scores = /: (\d\.\d{3}), .*: (\d\.\d{3}); (?:better: |no clear winner)/.exec(output)?.slice(1).map(Number) ?? [];
+		expect(scores[0] + scores[1]).toBeCloseTo(1, 2);
+		const quick = await run("04-score-one-pair.ts", [prompt, join("examples/data", path1), join("examples/data", path2), "--no-reasoning"]);
+		expect(quick).not.toContain("<think>");
+		expect(quick.match(/P\(Image 1\) = \d\.\d{3}/g)).toHaveLength(2);
+		expect(quick).toMatch(/better: |no clear winner/);
 	});
 
 	it("05 answers requests, says what is wrong with a bad one, and goes on", async () => {

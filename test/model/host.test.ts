@@ -18,6 +18,7 @@ import {
 	type Message,
 	type ModelInputs,
 	type Rollout,
+	scorePair,
 } from "../../src/index.js";
 import { type HostedModel, hostModel } from "../../src/model/host/host-model.js";
 import { ModelHostCrashedError } from "../../src/model/host/model-host-crashed-error.js";
@@ -85,6 +86,10 @@ describe("a hosted model gives what the one in-process gives", () => {
 	it.each<[string, GenerateOptions]>([
 		["greedy", { maxNewTokens: 12 }],
 		["sampled by seeds", { maxNewTokens: 12, temperature: 1, topK: 50, seeds: [7, 4_000_000_000] }],
+		[
+			"forced, constrained and scored",
+			{ maxNewTokens: 28, thinkingBudget: 3, answers: { texts: ["Image 1 is better", "Image 2 is better"], only: true, score: true } },
+		],
 		["three samples of one prompt", { maxNewTokens: 8, temperature: 1, promptOfRow: [1, 1, 1], seeds: [1, 2, 3] }],
 	])("%s", async (_, options) => {
 		const steps: number[] = [];
@@ -112,6 +117,20 @@ describe("a hosted model gives what the one in-process gives", () => {
 		const here = await rollouts(local);
 		expect(here.filter(({ finishReason }) => finishReason !== "error").length).toBeGreaterThan(3);
 		expect(await rollouts(hosted)).toEqual(here);
+	});
+
+	it("the same scores of a pair", async () => {
+		const pair = {
+			prompt: "a teapot",
+			images: ["two-red-circles.png", "one-red-circle.jpg"].map((name) => join(HPDV3, "images", name)) as [string, string],
+		};
+		const here = await scorePair(local, pair);
+		expect(here.orders.map(({ order }) => order)).toEqual([
+			[0, 1],
+			[1, 0],
+		]);
+		const there = await scorePair(hosted, pair);
+		expect(there.probabilities[0]).toBeCloseTo(here.probabilities[0], 5);
 	});
 
 	it("the model's own errors, with their class and message", async () => {

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { argmax, drawToken, processLogits, rowRandom, type SamplingOptions } from "../../src/model/logits-processors.js";
 import { golden } from "../fixtures/read-golden.js";
@@ -35,6 +36,31 @@ describe("processLogits", () => {
 				if (want[i] === Number.NEGATIVE_INFINITY) expect(got[i], `row ${r}, token ${i}`).toBe(want[i]);
 				else expect(Math.abs(got[i] - want[i]), `row ${r}, token ${i}`).toBeLessThanOrEqual(1e-6 * Math.abs(want[i]));
 			}
+		}
+	});
+});
+
+interface Chains {
+	logits: number[][];
+	input_ids: number[][];
+	chains: Record<string, { options: SamplingOptions; logits: (number | null)[][] }>;
+}
+
+describe("min-p and the repetition penalty", () => {
+	const reference = JSON.parse(readFileSync("test/fixtures/logits-processors.json", "utf8")) as Chains;
+
+	it.each(Object.keys(reference.chains))("equal transformers' processors, alone and together: %s", (name) => {
+		const { options, logits: expected } = reference.chains[name];
+		for (const [r, row] of reference.logits.entries()) {
+			const own = Float32Array.from(row);
+			processLogits(own, reference.input_ids[r], options);
+			for (const [i, want] of expected[r].entries()) {
+				if (want === null) expect(own[i], `row ${r}, token ${i}`).toBe(Number.NEGATIVE_INFINITY);
+				else expect(Math.abs(own[i] - want), `row ${r}, token ${i}`).toBeLessThanOrEqual(1e-6 * Math.abs(want));
+			}
+			const asSet = Float32Array.from(row);
+			processLogits(asSet, new Set(reference.input_ids[r]), options);
+			expect(asSet).toEqual(own);
 		}
 	});
 });

@@ -49,6 +49,37 @@ describe("mropePositions", async () => {
 		expect([...ropeDeltas]).toEqual([-3]);
 	});
 
+	it("begins anew with each conversation of a packed row, after its padding-free tokens as in a row of its own", () => {
+		const image = meta.image_token_id;
+		// An image at the very border: its run must end with its conversation.
+		const first = [1, ...Array<number>(6).fill(image)];
+		const second = [...Array<number>(4).fill(image), 7, 8];
+		const alone = [first, second].map((ids, i) =>
+			mropePositions(Int32Array.from(ids), new Int32Array(ids.length).fill(1), [1, ids.length], {
+				...options,
+				imageGridThw: [[[1, 4, 6]], [[1, 4, 4]]][i],
+			}),
+		);
+		const ids = Int32Array.from([...first, ...second, 0, 0]);
+		const segmentIds = Int32Array.from([...first.map(() => 1), ...second.map(() => 2), 0, 0]);
+		const mask = segmentIds.map((segment) => Math.min(1, segment));
+		const packed = mropePositions(ids, mask, [1, ids.length], {
+			...options,
+			segmentIds,
+			imageGridThw: [
+				[1, 4, 6],
+				[1, 4, 4],
+			],
+		});
+		for (let axis = 0; axis < 3; axis++) {
+			const own = alone.flatMap(({ positionIds }) => [
+				...positionIds.subarray((axis * positionIds.length) / 3, ((axis + 1) * positionIds.length) / 3),
+			]);
+			expect([...packed.positionIds.subarray(axis * ids.length, (axis + 1) * ids.length)]).toEqual([...own, 0, 0]);
+		}
+		expect([...packed.ropeDeltas]).toEqual([...alone[1].ropeDeltas]);
+	});
+
 	it("names the row and the image whose grid does not fit its tokens", () => {
 		const ids = Int32Array.from([1, meta.image_token_id, meta.image_token_id]);
 		expect(() => mropePositions(ids, new Int32Array(3).fill(1), [1, 3], { ...options, imageGridThw: [[1, 4, 6]] })).toThrow(

@@ -1,7 +1,9 @@
 /** What becomes of a run that is stopped, of its checkpoints that are damaged, and of one that is resumed as another run. */
+import { execFile } from "node:child_process";
 import { appendFile, mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { promisify } from "node:util";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { selectBackend } from "../../src/backend/select-backend.js";
 import { memory } from "../../src/backend/tf.js";
@@ -176,6 +178,28 @@ describe("saving", () => {
 		expect((await train({ resumeFromCheckpoint: dir })).steps).toBe(12);
 	});
 
+	it("the same on a real disk that is full; with room again it goes on to the same end", async (context) => {
+		const mount = (...options: string[]) => promisify(execFile)("mount", [...options, dir]);
+		const refused = await mount("-t", "tmpfs", "-o", "size=128k", "tfjs-rft-test").then(
+			() => undefined,
+			(error: Error) => error.message,
+		);
+		if (refused !== undefined) return context.skip(`no tmpfs can be mounted here (${refused.trim()})`);
+		try {
+			await expect(train({ savePath: dir, saveSteps: 3, saveTotalLimit: 1 })).rejects.toThrow("ENOSPC");
+			expect(await readdir(dir)).toEqual(["checkpoint-3"]);
+			await mount("-o", "remount,size=8m");
+			await train({ savePath: dir, saveSteps: 3, saveTotalLimit: 1, resumeFromCheckpoint: dir });
+			const got = await model.values();
+			await model[Symbol.asyncDispose]();
+			model = new BigramModel();
+			await train({});
+			expect(got).toEqual(await model.values());
+		} finally {
+			await promisify(execFile)("umount", [dir]);
+		}
+	});
+
 	it("throws why an aborted run could not be saved, and not the signal's reason", async () => {
 		const abort = new AbortController();
 		model.save = async () => {
@@ -183,6 +207,23 @@ describe("saving", () => {
 		};
 		const onEvent = ({ type }: TrainingEvent) => type === "step" && abort.abort(new Error("SIGTERM"));
 		await expect(train({ savePath: dir, signal: abort.signal, onEvent })).rejects.toThrow("ENOSPC");
+	});
+
+	it("makes up for an evaluation in which it was stopped, the last one, too", async () => {
+		for (const stopAt of [3, 12]) {
+			const abort = new AbortController();
+			const scores = (step: number) => ({ accuracy: step / 100 });
+			const stopping = async (_: unknown, step: number) => {
+				if (step < stopAt) return scores(step);
+				abort.abort(new Error("SIGTERM"));
+				throw abort.signal.reason;
+			};
+			const run = train({ savePath: at(String(stopAt)), evaluate: stopping, evalEvery: 3, signal: abort.signal });
+			await expect(run).rejects.toThrow("SIGTERM");
+			const evaluate = async (_: unknown, step: number) => scores(step);
+			const { evaluations } = await train({ evaluate, evalEvery: 3, resumeFromCheckpoint: at(String(stopAt)) });
+			expect(evaluations).toEqual([3, 6, 9, 12].map((step) => ({ step, scores: scores(step) })));
+		}
 	});
 
 	it("clears away what a killed run left half-written", async () => {

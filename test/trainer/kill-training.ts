@@ -5,6 +5,9 @@ import { mkdir, readFile } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout } from "node:timers/promises";
 
+/** Of training-run.ts. */
+export const STEPS = 12;
+
 /** @param kill the step after whose line of metrics, and how many milliseconds later. Default: the run is left alone. */
 export async function trainingRun(folder: string, kill?: { step: number; delay: number }): Promise<"ended" | "killed"> {
 	await mkdir(folder, { recursive: true });
@@ -35,7 +38,7 @@ export async function remainsOf(folder: string): Promise<{ weights: Buffer; opti
 	const order = new Map((await lines("order.jsonl")).map((line) => JSON.parse(line) as [number, number[]]));
 	return {
 		weights: await readFile(path.join(folder, "out", "model.safetensors")),
-		optimizer: await readFile(path.join(folder, "out", "checkpoint-12", "optimizer.safetensors")),
+		optimizer: await readFile(path.join(folder, "out", `checkpoint-${STEPS}`, "optimizer.safetensors")),
 		metrics,
 		order: [...order],
 	};

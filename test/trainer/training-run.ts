@@ -2,20 +2,19 @@
  * A training run as a process, to be killed: `node --import tsx test/trainer/training-run.ts FOLDER`. It goes on from FOLDER's newest
  * checkpoint, if there is one, writes the rows of each step to order.jsonl, and ends with the model in FOLDER/out.
  */
-import { appendFileSync, existsSync, readdirSync } from "node:fs";
+import { appendFileSync, existsSync, readdirSync, rmSync } from "node:fs";
 import path from "node:path";
 import { loadModel } from "../../src/model/qwen2_5_vl/load.js";
 import { Trainer } from "../../src/trainer/trainer.js";
 import { goldenPath } from "../fixtures/read-golden.js";
 
-export const STEPS = 12;
-
-if (process.argv[2] !== undefined) await run(process.argv[2]);
+await run(process.argv[2]);
 
 async function run(folder: string): Promise<void> {
 	await using model = await loadModel(goldenPath("tiny-qwen2_5_vl"), { backend: "native-cpu", maxPixels: 3136 });
 	const savePath = path.join(folder, "out");
 	const resumes = existsSync(savePath) && readdirSync(savePath).some((name) => name.startsWith("checkpoint-"));
+	if (!resumes) rmSync(path.join(folder, "logs"), { recursive: true, force: true }); // killed before its first checkpoint: it begins anew
 	const images = ["two-red-circles.png", "blue-triangle.png"].map((name) => path.resolve("test/fixtures/hpdv3/images", name));
 	const rows = Array.from({ length: 9 }, (_, i) => ({
 		conversations: [

@@ -13,9 +13,11 @@ import { dispose, gather, type Tensor1D, type Tensor2D, type Tensor4D, tensor1d,
 import { MASKED } from "../../nn/attention.js";
 import { KvCache } from "../../nn/kv-cache.js";
 import { sizeStep } from "../../nn/size-step.js";
+import { lookAheadInputs } from "./look-ahead-inputs.js";
 import type { Passes } from "./passes.js";
 import type { ReadPrompts } from "./prompt-reader.js";
 import type { Qwen2_5VLModel } from "./qwen2_5_vl.js";
+import type { TokenTree } from "./token-tree.js";
 
 /** Columns kept free for the tokens to come whenever the cache is made anew. */
 const HEADROOM = 64;
@@ -33,6 +35,14 @@ interface Slot<R> {
 	row: R;
 	/** Its first column. */
 	start: number;
+}
+
+/** A row, and what is asked of it. */
+export interface LookAhead<R> {
+	row: R;
+	/** The tree's root is so many tokens before the row's newest. */
+	back: number;
+	tree: TokenTree;
 }
 
 export class DecodeBatch<R extends BatchRow> {
@@ -114,6 +124,28 @@ export class DecodeBatch<R extends BatchRow> {
 			return result;
 		} finally {
 			dispose(inputs);
+		}
+	}
+
+	/**
+	 * What rows might say after a token of theirs, without saying it: the cache stays as it is. Rows are padded to a power of two, and trees to a common size: few graphs.
+	 * @returns log-probabilities of each tree's edges
+	 */
+	async lookAhead(asked: readonly LookAhead<R>[]): Promise<Float32Array[]> {
+		const { keys, values, size } = this.cache as KvCache;
+		const rows = asked.map(({ row, back, tree }) => {
+			const slot = this.slots.findIndex((one) => one?.row === row);
+			const { start } = this.slots[slot] as Slot<R>;
+			return { slot, tree, start, end: this.column - back, position: row.nextPosition - back };
+		});
+		const inputs = lookAheadInputs(rows, size.columns, this.model);
+		try {
+			const logProbs = await this.passes.lookAhead({ ...inputs.tensors, keys, values });
+			const all = (await logProbs.data()) as Float32Array;
+			logProbs.dispose();
+			return asked.map(({ tree }, i) => all.subarray(i * inputs.edges, i * inputs.edges + tree.edges.length));
+		} finally {
+			dispose(inputs.tensors);
 		}
 	}
 

@@ -3,14 +3,18 @@
  * however many samples continue it; prompts that wait together, and are about as long, are read together.
  */
 import { dispose, gather, tensor1d, tidy } from "../../backend/tf.js";
-import type { FinishReason, GeneratedSample, GenerateStreamOptions, GenerationRequest } from "../generative-model.js";
+import type { EncodedConversation, FinishReason, GeneratedSample, GenerateStreamOptions, GenerationRequest } from "../generative-model.js";
 import { rowRandom } from "../logits-processors.js";
+import { repetitionDetector } from "../repetition-detector.js";
 import { Arrivals } from "./arrivals.js";
 import { type BatchRow, DecodeBatch } from "./decode-batch.js";
+import { GuideRules } from "./guide-rules.js";
 import type { Passes } from "./passes.js";
 import { pickTokens, type SampledRow } from "./pick-tokens.js";
 import { PromptReader, type ReadPrompts } from "./prompt-reader.js";
 import type { Qwen2_5VLModel } from "./qwen2_5_vl.js";
+import { RowGuide, type ScorePoint } from "./row-guide.js";
+import { tokenTree } from "./token-tree.js";
 
 /** Most tokens of prompts that are read together, padding included. */
 const MAX_PREFILL_TOKENS = 16384;
@@ -44,6 +48,12 @@ interface Row extends BatchRow, SampledRow {
 	request: number;
 	sample: number;
 	finishReason?: FinishReason;
+	guide?: RowGuide;
+	/** Told each token; whether the row goes round in circles. */
+	repeats?: (token: number) => boolean;
+	/** Where its answers are to be scored, before it goes on. */
+	scorePoint?: ScorePoint;
+	answerLogProbs?: readonly number[];
 }
 
 /** A request with its number. */
@@ -64,6 +74,7 @@ class StreamRun {
 	private queue: Queue | undefined;
 	/** Requests taken so far. */
 	private taken = 0;
+	private readonly rules: GuideRules | undefined;
 
 	constructor(
 		private readonly model: Qwen2_5VLModel,
@@ -73,6 +84,7 @@ class StreamRun {
 	) {
 		this.reader = new PromptReader(model, passes);
 		this.batch = new DecodeBatch(model, passes, options.batchSize ?? 32);
+		this.rules = guideRules(model, options);
 	}
 
 	get running(): number {
@@ -108,15 +120,24 @@ class StreamRun {
 		const { rows, running } = this.batch;
 		const next = await pickTokens(result, rows, this.options).finally(() => dispose([result.logits, result.best]));
 		for (const [slot, row] of rows.entries()) if (row) this.append(row, next[slot]);
+		await this.scoreAnswers(rows.filter((row) => row !== undefined));
 		const more = this.queue !== undefined || !this.arrivals.ended;
 		this.batch.release((row) => row.finishReason !== undefined, more);
 		this.options.onStep?.(running, rows.length);
 	}
 
 	takeFinished(): GeneratedSample[] {
-		return this.finished.splice(0).map(({ request, sample, tokens, finishReason }) => {
+		return this.finished.splice(0).map(({ request, sample, tokens, finishReason, guide, answerLogProbs }) => {
 			const ids = Int32Array.from(tokens);
-			return { request, sample, tokens: ids, text: this.model.processor.decode(ids), finishReason: finishReason as FinishReason };
+			const optional = { ...(guide?.forced && { forced: true }), ...(answerLogProbs && { answerLogProbs }) };
+			return {
+				request,
+				sample,
+				tokens: ids,
+				text: this.model.processor.decode(ids),
+				finishReason: finishReason as FinishReason,
+				...optional,
+			};
 		});
 	}
 
@@ -142,14 +163,19 @@ class StreamRun {
 	}
 
 	private async read(group: readonly TakenRequest[]): Promise<Queue> {
+		const begun = this.rules?.answers.straight ? this.rules.opening.tokens.slice(0, -1) : [];
 		const read = await this.reader.read(
-			group.map(({ encoded }) => encoded),
+			group.map(({ encoded }) => withTokens(encoded, begun)),
 			this.options.signal,
 		);
 		const rows = group.flatMap(({ request, encoded, seeds }, prompt) =>
 			seeds.map((seed, sample) => {
 				const nextPosition = read.nextPositions[prompt];
-				return { prompt, row: { request, sample, prompt: encoded.inputIds, tokens: [], newest: 0, nextPosition, random: rowRandom(seed) } };
+				const row: Row = { request, sample, prompt: encoded.inputIds, tokens: [], newest: 0, nextPosition, random: rowRandom(seed) };
+				if (this.rules) row.guide = new RowGuide(this.rules);
+				if (this.options.repetitionDetection) row.repeats = repetitionDetector(this.options.repetitionDetection);
+				for (const token of begun) this.say(row, token);
+				return { prompt, row };
 			}),
 		);
 		return { read, rows };
@@ -166,26 +192,69 @@ class StreamRun {
 		const own = starting.map(({ row }) => row);
 		const next = await pickTokens(first, own, this.options).finally(() => dispose([first.logits, first.best]));
 		for (const [i, row] of own.entries()) this.append(row, next[i]);
-		const going = starting.filter(({ row }) => !row.finishReason);
+		const going = starting.filter(({ row }) => !row.finishReason || row.scorePoint);
 		if (going.length === 0) return;
 		this.batch.admit(
 			going.map(({ row }) => row),
 			read,
 			going.map(({ prompt }) => prompt),
 		);
+		await this.scoreAnswers(going.map(({ row }) => row));
+		if (going.some(({ row }) => row.finishReason)) this.batch.release((row) => row.finishReason !== undefined, true);
 	}
 
 	private append(row: Row, token: number): void {
 		const { maxNewTokens = 256, eosTokenIds = this.model.eosTokenIds } = this.options;
+		const repeats = this.say(row, token);
+		if (eosTokenIds.includes(token)) row.finishReason = "stop";
+		else if (row.tokens.length >= maxNewTokens) row.finishReason = "length";
+		else if (repeats) row.finishReason = "repetition";
+		row.scorePoint = row.guide?.takeScorePoint();
+		if (row.finishReason && !row.scorePoint) this.finished.push(row);
+	}
+
+	/** @returns whether the row goes round in circles */
+	private say(row: Row, token: number): boolean {
 		row.tokens.push(token);
 		row.newest = token;
-		if (eosTokenIds.includes(token)) row.finishReason = "stop";
-		else if (row.tokens.length === maxNewTokens) row.finishReason = "length";
-		if (row.finishReason) this.finished.push(row);
+		row.guide?.push(token);
+		return row.repeats?.(token) ?? false;
+	}
+
+	/** Of the rows that have come to their answer, which are in the batch: how likely each answer is there. */
+	private async scoreAnswers(rows: readonly Row[]): Promise<void> {
+		const asked = rows.flatMap((row) => {
+			const { scorePoint } = row;
+			if (!scorePoint) return [];
+			const { back, tails } = scorePoint;
+			const root = row.tokens.at(-1 - back) ?? (row.prompt.at(-1) as number);
+			return [{ row, back, tree: tokenTree(root, tails) }];
+		});
+		if (asked.length === 0) return;
+		const logProbs = await this.batch.lookAhead(asked);
+		for (const [i, { row, tree }] of asked.entries()) {
+			row.answerLogProbs = tree.paths.map((path) => path.reduce((sum, edge) => sum + logProbs[i][edge], 0));
+			row.scorePoint = undefined;
+			if (row.finishReason) this.finished.push(row);
+		}
 	}
 
 	private closeQueue(): void {
 		if (this.queue) dispose([this.queue.read.logits, this.queue.read.best, ...this.queue.read.keys, ...this.queue.read.values]);
 		this.queue = undefined;
 	}
+}
+
+/** Undefined where rows may say what they like. */
+function guideRules({ processor, config }: Qwen2_5VLModel, { answers, thinkingBudget }: GenerateStreamOptions): GuideRules | undefined {
+	if (!answers || !(answers.only || answers.score || answers.straight || thinkingBudget !== undefined)) return undefined;
+	const { encodeText, textOf } = processor;
+	if (!encodeText || !textOf) throw new TypeError("generate: answers: expected a processor with encodeText and textOf, got one without");
+	const vocabulary = { size: config.text.vocabSize, encode: encodeText.bind(processor), textOf: textOf.bind(processor) };
+	return new GuideRules(vocabulary, answers, thinkingBudget);
+}
+
+function withTokens(encoded: EncodedConversation, tokens: readonly number[]): EncodedConversation {
+	if (tokens.length === 0) return encoded;
+	return { ...encoded, inputIds: Int32Array.from([...encoded.inputIds, ...tokens]) };
 }

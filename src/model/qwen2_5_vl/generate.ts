@@ -1,5 +1,6 @@
 /** `generate`: a batch of left-padded prompts in, one text per row out. A batch is a stream whose requests are all there. */
 import type { EncodedConversation, GeneratedSample, GenerateOptions, GenerateResult, ModelInputs } from "../generative-model.js";
+import { checkRepetitionDetection } from "../repetition-detector.js";
 import { generateStream } from "./generate-stream.js";
 import type { Passes } from "./passes.js";
 import { gridsOf } from "./prepare.js";
@@ -30,6 +31,8 @@ export async function generate(
 		tokens: samples.map(({ tokens }) => tokens),
 		texts: samples.map(({ text }) => text),
 		finishReasons: samples.map(({ finishReason }) => finishReason),
+		...(samples.some(({ forced }) => forced) && { forced: samples.map(({ forced }) => forced) }),
+		...(options.answers?.score && { answerLogProbs: samples.map(({ answerLogProbs }) => answerLogProbs) }),
 	};
 }
 
@@ -45,6 +48,9 @@ export function checkSampling({
 	minP = 0,
 	repetitionPenalty = 1,
 	batchSize = 1,
+	repetitionDetection,
+	answers,
+	thinkingBudget,
 }: GenerateOptions & { batchSize?: number }): void {
 	if (!Number.isInteger(maxNewTokens) || maxNewTokens < 1) wrong("maxNewTokens", "a positive integer", maxNewTokens);
 	if (!Number.isInteger(batchSize) || batchSize < 1) wrong("batchSize", "a positive integer", batchSize);
@@ -52,6 +58,12 @@ export function checkSampling({
 	if (!(topP > 0 && topP <= 1)) wrong("topP", "in (0, 1]", topP);
 	if (!(minP >= 0 && minP <= 1)) wrong("minP", "in [0, 1]", minP);
 	if (!(repetitionPenalty > 0)) wrong("repetitionPenalty", "positive", repetitionPenalty);
+	if (repetitionDetection) checkRepetitionDetection(repetitionDetection);
+	if (answers && (answers.texts.length === 0 || answers.texts.includes("")))
+		wrong("answers.texts", "one text or more, none empty", answers.texts);
+	if (thinkingBudget === undefined) return;
+	if (!Number.isInteger(thinkingBudget) || thinkingBudget < 1) wrong("thinkingBudget", "a positive integer", thinkingBudget);
+	if (!answers) wrong("thinkingBudget", "given with answers, whose opening is forced", "it without");
 }
 
 function checkRows({ inputIds, attentionMask }: ModelInputs, { promptOfRow, seeds }: Pick<GenerateOptions, "promptOfRow" | "seeds">): void {

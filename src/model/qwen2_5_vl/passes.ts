@@ -6,7 +6,7 @@
  */
 import { type CompileOptions, compile } from "../../backend/graph/compile.js";
 import type { ResourceVariable } from "../../backend/graph/resource-variable.js";
-import { argMax, type Tensor1D, type Tensor2D, type Tensor4D, tidy } from "../../backend/tf.js";
+import { argMax, concat, gather, type Tensor1D, type Tensor2D, type Tensor4D, tidy } from "../../backend/tf.js";
 import type { RotaryTables } from "../../nn/rotary.js";
 import type { PreparedTokens } from "./prepare.js";
 import type { Qwen2_5VLModel } from "./qwen2_5_vl.js";
@@ -28,6 +28,20 @@ export type DecodeInputs = {
 	values: readonly ResourceVariable[];
 };
 
+/** What looking ahead reads: R rows of the cache, a tree of T tokens behind each, E questions per tree. The tensors are the caller's. */
+export type LookAheadInputs = Pick<DecodeInputs, "rotary" | "keys" | "values"> & {
+	/** [R·T] */
+	ids: Tensor1D;
+	/** [R, 1, T, S + T] 0 where a token may look, MASKED elsewhere. */
+	mask: Tensor4D;
+	/** [R] rows of the cache. */
+	slots: Tensor1D;
+	/** [R·E] the node after which a token is asked for, among all R·T. */
+	nodes: Tensor1D;
+	/** [R·E] the token, as its place among all R·E·V logits. */
+	next: Tensor1D;
+};
+
 /** What a prompt leaves behind. */
 export type Prefilled = {
 	/** [B, V] after the last token, and [B] the likeliest one. */
@@ -44,6 +58,8 @@ export interface Passes {
 	prefill(prompts: PreparedTokens, features: Tensor2D | undefined): Promise<Prefilled>;
 	/** Writes the rows' new keys and values into the cache. @returns logits [B, V] and the likeliest token [B] */
 	decode(inputs: DecodeInputs): Promise<{ logits: Tensor2D; best: Tensor1D }>;
+	/** @returns [R·E] log-probabilities; the cache stays as it is */
+	lookAhead(inputs: LookAheadInputs): Promise<Tensor1D>;
 	/** Graphs held now. */
 	readonly signatures: number;
 	/** How decode steps run, and why. */
@@ -86,18 +102,26 @@ export function makePasses(model: Qwen2_5VLModel, eager: boolean): Passes {
 		},
 		{ name: "decode", trace: true, maxSignatures: 64 },
 	);
+	const lookAhead = wrap(
+		({ slots, keys, values, ...inputs }: LookAheadInputs) => {
+			const behind = (cache: ResourceVariable, added: Tensor4D) => concat([gather(cache.read() as Tensor4D, slots), added], 2);
+			return model.tokenLogProbs(inputs, slots.shape[0], (layer, k, v) => [behind(keys[layer], k), behind(values[layer], v)]);
+		},
+		{ name: "lookAhead", trace: true, maxSignatures: 64 },
+	);
 	return {
 		vision: (inputs) => vision.runAsync([inputs]),
 		prefill: (prompts, features) => prefill.runAsync([prompts, features]),
 		decode: (inputs) => decode.runAsync([inputs]),
+		lookAhead: (inputs) => lookAhead.runAsync([inputs]),
 		get signatures() {
-			return vision.signatures + prefill.signatures + decode.signatures;
+			return vision.signatures + prefill.signatures + decode.signatures + lookAhead.signatures;
 		},
 		get reason() {
 			return decode.modeReason;
 		},
 		dispose() {
-			for (const pass of [vision, prefill, decode]) pass.dispose();
+			for (const pass of [vision, prefill, decode, lookAhead]) pass.dispose();
 		},
 	};
 }

@@ -135,6 +135,14 @@ export class Qwen2_5VLProcessor implements Processor {
 		return this.tokenizer.decode(tokens);
 	}
 
+	encodeText(text: string): number[] {
+		return this.tokenizer.encodeText(text);
+	}
+
+	textOf(token: number): string {
+		return this.tokenizer.textOf(token);
+	}
+
 	/** @param decoded the images of this call, so that none is decoded twice */
 	private async encodeWith(
 		decoded: Decoded,

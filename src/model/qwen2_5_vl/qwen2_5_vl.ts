@@ -8,9 +8,14 @@ import {
 	add,
 	concat,
 	dispose,
+	exp,
 	gather,
+	log,
+	max,
 	type Rank,
 	reshape,
+	sub,
+	sum,
 	type Tensor1D,
 	type Tensor2D,
 	type Tensor3D,
@@ -41,7 +46,7 @@ import { generateStream } from "./generate-stream.js";
 import { type DecoderPass, LanguageModel } from "./language.js";
 import type { SaveModelOptions } from "./load.js";
 import type { MropePositions } from "./mrope.js";
-import { makePasses, type Passes } from "./passes.js";
+import { type LookAheadInputs, makePasses, type Passes } from "./passes.js";
 import { causalMask, gridsOf, type PreparedBatch, type PreparedTokens, positionsOf, prepareTokens, rotaryAt } from "./prepare.js";
 import { VisionTower } from "./vision.js";
 
@@ -194,6 +199,24 @@ export class Qwen2_5VLModel implements TrainableModel {
 	decodeStep(ids: Tensor1D, rotary: RotaryTables, mask: Tensor4D | undefined, cached: DecoderPass["cached"]): Tensor2D {
 		const pass = { batch: ids.shape[0], length: 1, rotary, mask, cached };
 		return this.lmHead(this.language.finalNorm(this.language.forward(this.language.embed(ids), pass)));
+	}
+
+	/**
+	 * How likely tokens are after others.
+	 * @param inputs R rows of T tokens [R·T], and which of them [E] are followed by which token (its place among all E·V logits)
+	 * @param cached as for `decodeStep`
+	 * @returns log-probabilities [E]
+	 */
+	tokenLogProbs(
+		{ ids, rotary, mask, nodes, next }: Pick<LookAheadInputs, "ids" | "rotary" | "mask" | "nodes" | "next">,
+		rows: number,
+		cached: DecoderPass["cached"],
+	): Tensor1D {
+		const pass = { batch: rows, length: ids.shape[0] / rows, rotary, mask, cached };
+		const states = gather(this.language.forward(this.language.embed(ids), pass), nodes);
+		const logits = this.lmHead(this.language.finalNorm(states));
+		const shifted = sub(logits, max(logits, -1, true));
+		return sub(gather(reshape(shifted, [-1]), next), log(sum(exp(shifted), -1)));
 	}
 
 	/** M-RoPE positions [3, B, T] and deltas [B] of a batch. */

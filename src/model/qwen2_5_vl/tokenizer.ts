@@ -44,6 +44,8 @@ export type TokenizerConfig = z.infer<typeof configSchema>;
 export class QwenTokenizer {
 	/** The control tokens' texts, e.g. `<|im_end|>`. Added tokens that are ordinary text to a model (`<think>`) are not among them. */
 	readonly specialTokens: readonly string[];
+	private readonly special: ReadonlySet<string>;
+	private readonly added: ReadonlySet<string>;
 	private readonly splitSpecial: RegExp | undefined;
 	private readonly splitAdded: RegExp | undefined;
 
@@ -54,6 +56,8 @@ export class QwenTokenizer {
 		private readonly file: string,
 	) {
 		this.specialTokens = added.filter((token) => token.special).map((token) => token.content);
+		this.special = new Set(this.specialTokens);
+		this.added = new Set(added.map((token) => token.content));
 		this.splitSpecial = anyOf(this.specialTokens);
 		this.splitAdded = anyOf(added.filter((token) => !token.special).map((token) => token.content));
 	}
@@ -104,11 +108,32 @@ export class QwenTokenizer {
 		return id;
 	}
 
+	/** What a token adds to a text; "" for a control token, U+FFFD for a part of a character. Faster than `decode`. */
+	textOf(id: number): string {
+		const piece = this.library.id_to_token(id);
+		if (piece === undefined || this.special.has(piece)) return "";
+		if (this.added.has(piece)) return piece;
+		const bytes = Uint8Array.from(piece, (character) => BYTES.get(character) ?? 0x3f);
+		return UTF8.decode(bytes);
+	}
+
 	/** UTF-8 bytes that a token stands for: in a byte-level vocabulary one per character. */
 	byteLength(id: number): number {
 		return this.library.id_to_token(id)?.length ?? 0;
 	}
 }
+
+const UTF8 = new TextDecoder("utf-8", { ignoreBOM: true });
+
+/**
+ * A byte-level vocabulary's characters and the bytes they stand for: printable Latin-1 is itself, the other bytes are U+0100 and on, in their order.
+ * Source: GPT-2, encoder.py, bytes_to_unicode.
+ */
+const BYTES: ReadonlyMap<string, number> = (() => {
+	const isPrintable = (byte: number) => (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte !== 0xad);
+	let next = 0x100;
+	return new Map(Array.from({ length: 256 }, (_, byte) => [String.fromCharCode(isPrintable(byte) ? byte : next++), byte]));
+})();
 
 /** Matches the longest of the texts, and captures it. */
 function anyOf(texts: readonly string[]): RegExp | undefined {

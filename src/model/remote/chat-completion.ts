@@ -11,15 +11,23 @@ import type {
 	ChatCompletionCreateParamsStreaming,
 	ChatCompletionMessageParam,
 } from "openai/resources/chat/completions";
-import type { ContentPart, FinishReason, GenerateStreamOptions, Message } from "../generative-model.js";
+import type { ContentPart, FinishReason, GenerateStreamOptions, Message, RepetitionDetection } from "../generative-model.js";
+import { answerLogProbs, type TokenLogProb } from "./answer-log-probs.js";
 import { RemoteError, remoteError } from "./remote-error.js";
 import { imageDataUrl } from "./remote-image.js";
+
+/** Most that OpenAI's interface gives. */
+const TOP_LOGPROBS = 20;
+/** Enough for `<answer>Image 1 is better</answer>` in any vocabulary. */
+const STRAIGHT_TOKENS = 64;
 
 export interface ChatAnswer {
 	text: string;
 	/** From the server's usage; from the number of pieces where it sends none. */
 	numTokens: number;
 	finishReason: FinishReason;
+	/** Where scores were asked for and the answer is one of the texts. */
+	answerLogProbs?: number[];
 }
 
 export interface ChatRequest {
@@ -51,7 +59,7 @@ export async function askOnce(server: ChatServer, request: ChatRequest, signal: 
 		const chunks = await server.client.chat.completions.create(body, { signal: attempt.signal });
 		const answer = await gather(chunks, () => silence.refresh());
 		attempt.signal.throwIfAborted(); // the SDK ends the stream without an error then
-		return finish(server, answer);
+		return { ...finish(server, answer), ...scoreOf(server, answer, request.sampling) };
 	} catch (thrown) {
 		signal.throwIfAborted();
 		if (thrown instanceof RemoteError) throw thrown;
@@ -66,18 +74,36 @@ async function chatBody(
 	model: string,
 	{ conversation, seed, sampling, extraBody }: ChatRequest,
 ): Promise<ChatCompletionCreateParamsStreaming> {
-	const { temperature = 0, topP = 1, topK, minP, repetitionPenalty, maxNewTokens = 256, eosTokenIds } = sampling;
+	const {
+		temperature = 0,
+		topP = 1,
+		topK,
+		minP,
+		repetitionPenalty,
+		maxNewTokens = 256,
+		eosTokenIds,
+		answers,
+		repetitionDetection,
+	} = sampling;
+	// A chat endpoint can't be made to begin with the answer; the question asks for it.
+	const maxTokens = answers?.straight ? Math.max(maxNewTokens, STRAIGHT_TOKENS) : maxNewTokens;
 	return {
 		...{ model, messages: await Promise.all(conversation.map(chatMessage)), stream: true, stream_options: { include_usage: true } },
-		...{ max_tokens: maxNewTokens, temperature, top_p: topP, seed },
+		...{ max_tokens: maxTokens, temperature, top_p: topP, seed },
 		// Not OpenAI's; the names of vLLM and SGLang. Their "all" for top_k is -1.
 		...(topK !== undefined && { top_k: topK === 0 ? -1 : topK }),
 		...(minP !== undefined && { min_p: minP }),
 		...(repetitionPenalty !== undefined && { repetition_penalty: repetitionPenalty }),
 		...(eosTokenIds !== undefined && { stop_token_ids: eosTokenIds }),
+		...(repetitionDetection && { repetition_detection: detectionBody(repetitionDetection) }),
+		...(answers?.score && { logprobs: true, top_logprobs: TOP_LOGPROBS }),
 		...extraBody,
 	};
 }
+
+const detectionBody = ({ maxPatternSize, minPatternSize = 1, minCount }: RepetitionDetection) => {
+	return { max_pattern_size: maxPatternSize, min_pattern_size: minPatternSize, min_count: minCount };
+};
 
 async function chatMessage({ role, content }: Message): Promise<ChatCompletionMessageParam> {
 	if (typeof content === "string") return { role, content };
@@ -98,18 +124,20 @@ interface Gathered {
 	pieces: number;
 	usage: number | undefined;
 	finishReason: string | undefined;
+	tokens: TokenLogProb[];
 }
 
 /** A server with a reasoning parser sends the thinking apart, under one of these names. */
 type Delta = ChatCompletionChunk.Choice.Delta & { reasoning_content?: string | null; reasoning?: string | null };
 
 async function gather(chunks: AsyncIterable<ChatCompletionChunk>, onChunk: () => void): Promise<Gathered> {
-	const answer: Gathered = { reasoning: "", content: "", pieces: 0, usage: undefined, finishReason: undefined };
+	const answer: Gathered = { reasoning: "", content: "", pieces: 0, usage: undefined, finishReason: undefined, tokens: [] };
 	for await (const { choices, usage } of chunks) {
 		onChunk();
 		if (Number.isSafeInteger(usage?.completion_tokens)) answer.usage = usage?.completion_tokens;
 		const choice = choices?.[0];
 		if (!choice) continue;
+		for (const token of choice.logprobs?.content ?? []) answer.tokens.push(token);
 		const delta: Delta | undefined = choice.delta;
 		const [reasoning, content] = [delta?.reasoning_content ?? delta?.reasoning ?? "", delta?.content ?? ""];
 		answer.reasoning += reasoning;
@@ -124,11 +152,26 @@ function finish({ url }: ChatServer, { reasoning, content, pieces, usage, finish
 	if (finishReason === undefined || finishReason === "abort") {
 		throw new RemoteError(url, "temporary", `expected a whole answer, got ${pieces} pieces without a finish_reason; the server cut it off`);
 	}
-	if (finishReason !== "stop" && finishReason !== "length") {
-		const wayOut = "; only `stop` and `length` end a judgement";
+	if (finishReason !== "stop" && finishReason !== "length" && finishReason !== "repetition") {
+		const wayOut = "; only `stop`, `length` and vLLM's `repetition` end a judgement";
 		throw new RemoteError(url, "refused", `expected finish_reason stop or length, got ${JSON.stringify(finishReason)}${wayOut}`);
 	}
 	const open = finishReason === "length" && content === "";
 	const text = reasoning === "" ? content : `<think>${reasoning}${open ? "" : `</think>${content}`}`;
 	return { text, numTokens: usage ?? pieces, finishReason };
+}
+
+/** @throws RemoteError for a server that sends no log-probabilities */
+function scoreOf(
+	{ url }: ChatServer,
+	{ tokens, pieces }: Gathered,
+	{ answers }: GenerateStreamOptions,
+): Pick<ChatAnswer, "answerLogProbs"> {
+	if (!answers?.score) return {};
+	if (tokens.length === 0 && pieces > 0) {
+		const wayOut = "leave scores out, or ask a server that gives them (vLLM and SGLang do)";
+		throw new RemoteError(url, "endpoint", `expected logprobs with the answer, to score it, got none; ${wayOut}`);
+	}
+	const logProbs = answerLogProbs(tokens, answers.texts);
+	return logProbs ? { answerLogProbs: logProbs } : {};
 }

@@ -189,10 +189,10 @@ class RowRun {
 		this.rows.add(asking);
 	}
 
-	private enter({ request, sample }: RemoteRow, { text, numTokens, finishReason }: ChatAnswer): void {
+	private enter({ request, sample }: RemoteRow, { text, numTokens, finishReason, answerLogProbs }: ChatAnswer): void {
 		this.underWay.answered++;
 		const tokens = new Int32Array(Math.max(0, Math.min(numTokens, this.maxNewTokens))).fill(-1);
-		this.ended.push({ request, sample, tokens, text, finishReason });
+		this.ended.push({ request, sample, tokens, text, finishReason, ...(answerLogProbs && { answerLogProbs }) });
 		for (const { row, error } of this.held.splice(0)) this.failAlone(row, error);
 	}
 

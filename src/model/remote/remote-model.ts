@@ -105,6 +105,7 @@ export function remoteModel({
 
 	function generateStream(requests: Parameters<NonNullable<GenerativeModel["generateStream"]>>[0], options: GenerateStreamOptions = {}) {
 		if (disposed) throw new Error("remoteModel: generate after dispose; make another");
+		refuseGuiding(options);
 		const capacity = Math.min(options.batchSize ?? pool.capacity, pool.capacity);
 		return generateRows(requests, options, capacity, async ({ encoded, seed }, underWay) =>
 			ask({ conversation: processor.conversationOf(encoded), seed, sampling: options, extraBody }, underWay),
@@ -116,10 +117,11 @@ export function remoteModel({
 		const prompts = processor.rowsOf(inputs);
 		const rows = promptOfRow ?? prompts.keys();
 		const requests = Array.from(rows, (prompt, row) => ({ encoded: prompts[prompt], seeds: [seeds?.[row] ?? row] }));
-		const result: GenerateResult = { tokens: [], texts: [], finishReasons: [] };
+		const result: GenerateResult = { tokens: [], texts: [], finishReasons: [], ...(options.answers?.score && { answerLogProbs: [] }) };
 		for await (const sample of generateStream(requests, options)) {
 			if ("error" in sample) throw new Error(`remoteModel: generate: row ${sample.request}: ${sample.error.message}`);
 			const { request, tokens, text, finishReason } = sample;
+			if (result.answerLogProbs) result.answerLogProbs[request] = sample.answerLogProbs;
 			[result.tokens[request], result.texts[request], result.finishReasons[request]] = [tokens, text, finishReason];
 		}
 		return result;
@@ -127,12 +129,22 @@ export function remoteModel({
 
 	return {
 		processor,
+		canGuide: false,
 		generate,
 		generateStream,
 		async [Symbol.asyncDispose]() {
 			disposed = true;
 		},
 	};
+}
+
+/** @throws TypeError for what a chat endpoint can't be made to do */
+function refuseGuiding({ answers, thinkingBudget }: GenerateStreamOptions): void {
+	const asked = answers?.only ? "answers.only (constrained answers)" : thinkingBudget !== undefined ? "thinkingBudget" : undefined;
+	if (asked === undefined) return;
+	throw new TypeError(
+		`remoteModel: ${asked}: a chat endpoint says its tokens itself and can't be made to; leave it out, or use the server's own means with extraBody (vLLM: structured_outputs, thinking_token_budget)`,
+	);
 }
 
 function isTemporary(error: unknown): error is RemoteError {

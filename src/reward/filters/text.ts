@@ -10,6 +10,11 @@ export function lengthBand({ min = 0, max = Number.POSITIVE_INFINITY }: { min?: 
 	});
 }
 
+/** Keeps judgements that closed their reasoning by themselves: of one that was made to (`thinkingBudget`) a part is not the judge's own. */
+export function unforced(): RolloutFilter {
+	return eachJudgement("forced", ({ forced }) => (forced ? "was made to close its reasoning" : undefined));
+}
+
 /**
  * The share of a text's n-grams of words that stood in it before: 1 − distinct / all; 0 for a text of fewer than n words.
  * "seq-rep-n" of Welleck et al., "Neural text generation with unlikelihood training" (2019).

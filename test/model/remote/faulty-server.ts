@@ -28,6 +28,8 @@ export interface ServerOptions {
 	/** Before the answer begins. */
 	delayMs?: number;
 	finishReason?: string | null;
+	/** Sends log-probabilities where they are asked for: the alternatives to each piece, itself first. */
+	alternatives?: (piece: string) => Record<string, number>;
 }
 
 export interface ChatServer extends AsyncDisposable {
@@ -83,7 +85,10 @@ function complete(body: ChatBody, response: ServerResponse, fault: Fault | undef
 	const said = fault ? pieces.slice(0, Math.ceil(pieces.length / 2)) : pieces;
 	response.writeHead(200, { "content-type": "text/event-stream" });
 	const send = (data: unknown) => response.write(`data: ${JSON.stringify(data)}\n\n`);
-	for (const content of said) send({ choices: [{ index: 0, delta: { content }, finish_reason: null }] });
+	for (const content of said) {
+		const logprobs = body.logprobs && options.alternatives ? { content: [logProbsOf(content, options.alternatives(content))] } : null;
+		send({ choices: [{ index: 0, delta: { content }, logprobs, finish_reason: null }] });
+	}
 	if (fault === "torn") {
 		response.write('data: {"choices": [{"del', () => response.destroy());
 		return;
@@ -94,6 +99,11 @@ function complete(body: ChatBody, response: ServerResponse, fault: Fault | undef
 		send({ choices: [], usage: { completion_tokens: pieces.length + 1 } });
 	}
 	response.end(fault === "error" || fault === "half" ? "" : "data: [DONE]\n\n");
+}
+
+function logProbsOf(token: string, probabilities: Record<string, number>) {
+	const all = Object.entries(probabilities).map(([token, probability]) => ({ token, logprob: Math.log(probability), bytes: null }));
+	return { ...(all.find((one) => one.token === token) ?? { token, logprob: 0, bytes: null }), top_logprobs: all };
 }
 
 /** Answers with an error. @returns true, for an `intercept` */

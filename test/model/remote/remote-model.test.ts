@@ -13,6 +13,7 @@ import {
 	RemoteError,
 	type RemoteModelOptions,
 	remoteModel,
+	scorePair,
 } from "../../../src/index.js";
 import { type ChatBody, chatServer, fail } from "./faulty-server.js";
 
@@ -404,5 +405,69 @@ describe("options", () => {
 		expect(() => processor.collate([{ inputIds: new Int32Array(1), assistantMask: new Uint8Array(1), images: [] }])).toThrow(
 			"expected a conversation that its own processor encoded",
 		);
+	});
+});
+
+describe("scores", () => {
+	const reply = "<think>They say <answer>Image 2</answer>.</think>\n<answer>Image 1 is better</answer>";
+	const alternatives = (piece: string): Record<string, number> =>
+		piece === "1" ? { "1": 0.6, "2": 0.2, "1 ": 0.1, A: 0.1 } : { [piece]: 1 };
+	const answers = { texts: ["Image 1 is better", "Image 2 is better"], score: true };
+
+	it("come from the log-probabilities at the token where the answers part", async () => {
+		await using server = await chatServer({ answer: () => reply, alternatives });
+		await using model = open(server.url);
+		const [sample] = await collect(model, 1, { answers });
+		expect(server.bodies[0]).toMatchObject({ logprobs: true, top_logprobs: 20 });
+		expect("answerLogProbs" in sample && sample.answerLogProbs?.map(Math.exp)).toEqual([expect.closeTo(0.7, 10), expect.closeTo(0.2, 10)]);
+		const images = await Promise.all(
+			[1, 2].map((value) =>
+				sharp({ create: { width: 8, height: 8, channels: 3, background: { r: value, g: 0, b: 0 } } })
+					.png()
+					.toBuffer(),
+			),
+		);
+		const score = await scorePair(model, { prompt: "two red circles", images: [images[0], images[1]] });
+		expect(score.orders.map(({ image1 }) => image1)).toEqual([expect.closeTo(7 / 9, 10), expect.closeTo(7 / 9, 10)]);
+		expect(score.probabilities[0]).toBeCloseTo(0.5, 10);
+		expect(server.bodies[1].max_tokens).toBe(64);
+		const reasoned = await scorePair(
+			model,
+			{ prompt: "two red circles", images: [images[0], images[1]] },
+			{ useCot: true, maxNewTokens: 99 },
+		);
+		expect(reasoned.orders.map(({ completion }) => completion)).toEqual([reply, reply]);
+		expect(server.bodies[3].max_tokens).toBe(99);
+	});
+
+	it("of an answer that is not among the alternatives are no more than the last of them; other answers have none", async () => {
+		await using server = await chatServer({
+			answer: () => reply,
+			alternatives: (piece) => (piece === "1" ? { "1": 0.9, x: 0.01 } : { [piece]: 1 }),
+		});
+		await using model = open(server.url);
+		const [sample] = await collect(model, 1, { answers });
+		expect("answerLogProbs" in sample && sample.answerLogProbs?.map(Math.exp)).toEqual([expect.closeTo(0.9, 10), expect.closeTo(0.01, 10)]);
+		await using other = await chatServer({ answer: () => "<answer>Both</answer>", alternatives });
+		await using second = open(other.url);
+		expect(await collect(second, 1, { answers })).toEqual([expect.not.objectContaining({ answerLogProbs: expect.anything() as unknown })]);
+	});
+
+	it("are refused by name where the server has none, and what a server can't be made to say before it is asked", async () => {
+		await using server = await chatServer({ answer: () => reply });
+		await using model = open(server.url);
+		expect((await failure(collect(model, 1, { answers }))).message).toMatch(/expected logprobs with the answer.*leave scores out/);
+		const asked = server.bodies.length;
+		expect((await failure(collect(model, 1, { thinkingBudget: 9, answers }))).message).toMatch(/thinkingBudget: a chat endpoint/);
+		expect((await failure(collect(model, 1, { answers: { ...answers, only: true } }))).message).toMatch(/constrained answers/);
+		expect(server.bodies).toHaveLength(asked);
+	});
+
+	it("repetition is the server's to detect", async () => {
+		await using server = await chatServer({ finishReason: "repetition" });
+		await using model = open(server.url);
+		const [sample] = await collect(model, 1, { repetitionDetection: { maxPatternSize: 9, minCount: 3 } });
+		expect(sample).toMatchObject({ finishReason: "repetition" });
+		expect(server.bodies[0]).toMatchObject({ repetition_detection: { max_pattern_size: 9, min_pattern_size: 1, min_count: 3 } });
 	});
 });

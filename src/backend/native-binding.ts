@@ -33,6 +33,7 @@ export interface NativeBinding {
 	readonly TF_ATTR_TYPE: number;
 	readonly TF_ATTR_BOOL: number;
 	readonly TF_ATTR_INT: number;
+	readonly TF_ATTR_FLOAT: number;
 	isUsingGpuDevice(): boolean;
 	/**
 	 * A tensor of `values` (from the view's own offset and length); returns its id. On the CPU it *shares* the array's memory where that is
@@ -53,6 +54,10 @@ export interface NativeBinding {
 	identityAfter?(id: number, dtype: number, others: readonly number[]): NativeTensor;
 	/** `executeOp(name, [], ids, n)` on a thread of its own. The inputs may be deleted before it ends. */
 	runAsync?(name: string, inputIds: number[], numOutputs: number): Promise<NativeTensor[]>;
+	/** A tensor of `length` bytes of a file from byte `offset` on, read on a thread of libuv's pool. `dtype` is TensorFlow's number. */
+	readTensor?(path: string, offset: number, length: number, dtype: number, shape: readonly number[]): Promise<NativeTensor>;
+	/** The instruction set of the ops of native/row_ops.cc; empty where this processor has none for them, and no such ops. */
+	readonly rowOpInstructions?: string;
 }
 
 /** What the backend keeps of a tensor. */

@@ -9,8 +9,8 @@ import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs"
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { trackBfloat16 } from "./bfloat16.js";
 import { NATIVE_BACKEND, type NativeBackend, type NativeBinding } from "./native-binding.js";
+import { trackNativeTypes } from "./native-types.js";
 import type { StagedRuntime } from "./setup/staged-runtime.js";
 import { findBackend, registerBackend, setBackend } from "./tf.js";
 
@@ -57,7 +57,7 @@ function register(runtime: StagedRuntime, device: "gpu" | "cpu"): void {
 		};
 	});
 	const backend = new NodeJSKernelBackend(binding, "@tensorflow/tfjs-node-gpu");
-	trackBfloat16(backend);
+	trackNativeTypes(backend);
 	registerBackend(NATIVE_BACKEND, () => backend, PRIORITY);
 }
 

@@ -18,6 +18,8 @@ export interface Checkpoint {
 	names(): string[];
 	/** @throws Error for an unknown name. */
 	entry(name: string): TensorEntry;
+	/** The path of the file that a tensor is in. @throws Error for an unknown name. */
+	fileOf(name: string): string;
 	/** As `SafetensorsFile.read`. */
 	read(name: string, into?: Uint8Array): Promise<Uint8Array>;
 	close(): Promise<void>;
@@ -62,6 +64,7 @@ function checkpoint(dir: string, byName: Map<string, SafetensorsFile>, close: ()
 		close,
 		names: () => [...byName.keys()],
 		entry: (name) => fileOf(name).header.get(name)!,
+		fileOf: (name) => fileOf(name).file,
 		read: async (name, into) => fileOf(name).read(name, into),
 	};
 }

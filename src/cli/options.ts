@@ -132,8 +132,8 @@ const modelFlags = {
 		"NAME",
 	),
 	dtype: flag(
-		choice("auto", "float32", "bfloat16").default("auto"),
-		"what matrices are kept and multiplied in; auto: bfloat16 where the checkpoint is stored in it and the processor or GPU has it",
+		choice("auto", "float32", "bfloat16", "int8").default("auto"),
+		"what matrices are kept and multiplied in; auto: bfloat16 where the checkpoint is stored in it and the processor or GPU has it; int8: of the language model, to sample fastest",
 		"NAME",
 	),
 	bf16: flag(toggle().default(false), "the same as --dtype bfloat16"),

@@ -1,4 +1,6 @@
 /** Activations with written-out gradients: one saved copy of the inputs instead of every intermediate. */
+import { isBfloat16, toFloat32 } from "../backend/bfloat16.js";
+import { fusedSwiglu, hasRowOps } from "../backend/row-ops.js";
 import {
 	add,
 	customGrad,
@@ -19,9 +21,9 @@ const swigluOp = customGrad((...args) => {
 	const [gate, up, save] = args as unknown as [Tensor, Tensor, GradSaveFunc];
 	save([gate, up]);
 	return {
-		value: mul(mul(gate, sigmoid(gate)), up),
+		value: hasRowOps() ? fusedSwiglu(gate, up) : mul(mul(gate, sigmoid(gate)), up),
 		gradFunc: (dy: Tensor, saved: Tensor[]) => {
-			const [gate, up] = saved;
+			const [gate, up] = saved.map((x) => (isBfloat16(x) ? toFloat32(x) : x));
 			const s = sigmoid(gate);
 			const silu = mul(gate, s);
 			// silu'(g) = s + silu · (1 − s)
@@ -31,7 +33,7 @@ const swigluOp = customGrad((...args) => {
 	};
 });
 
-/** silu(gate) · up, both [N, C] (Shazeer 2020). */
+/** silu(gate) · up, both [N, C] (Shazeer 2020); in bfloat16 where they are and the backend has row-ops.ts's. Gradients are float32. */
 export function swiglu(gate: Tensor2D, up: Tensor2D): Tensor2D {
 	return swigluOp(gate, up) as Tensor2D;
 }

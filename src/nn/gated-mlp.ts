@@ -1,3 +1,4 @@
+import { hasRowOps } from "../backend/row-ops.js";
 import type { Tensor2D } from "../backend/tf.js";
 import { swiglu } from "./activations.js";
 import { Linear } from "./linear.js";
@@ -15,8 +16,11 @@ export class GatedMlp {
 		this.down_proj = new Linear(p.scope("down_proj"), { bias });
 	}
 
-	/** @param x [N, C] → [N, C] */
+	/** Where there is an op that reads them so, what is between the products stays in bfloat16. @param x [N, C] → [N, C] */
 	forward(x: Tensor2D): Tensor2D {
-		return this.down_proj.forward(swiglu(this.gate_proj.forward(x), this.up_proj.forward(x)));
+		const { gate_proj, up_proj, down_proj } = this;
+		const narrow = hasRowOps() && [gate_proj, up_proj].every((projection) => projection.isNarrow(x.shape[0]));
+		const [gate, up] = [gate_proj, up_proj].map((projection) => (narrow ? projection.forwardNarrow(x) : projection.forward(x)));
+		return down_proj.forward(swiglu(gate, up));
 	}
 }

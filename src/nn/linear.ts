@@ -20,4 +20,14 @@ export class Linear {
 		const y = this.weight.project(x);
 		return this.bias ? add(y, this.bias) : y;
 	}
+
+	/** Whether `forwardNarrow` can be called for so many rows of x. */
+	isNarrow(rows: number): boolean {
+		return !this.bias && this.weight.isNarrow(rows);
+	}
+
+	/** As `forward`, and the result is left in bfloat16. */
+	forwardNarrow(x: Tensor2D): Tensor2D {
+		return this.weight.projectNarrow(x);
+	}
 }

@@ -5,6 +5,9 @@
 import type { Variable } from "../backend/tf.js";
 import { WeightMatrix } from "./weight-matrix.js";
 
+/** Where the scale of an int8 matrix is, by the matrix's key. */
+export const scaleKey = (key: string) => `${key}_scale`;
+
 export class ParameterScope {
 	/** @param options.bfloat16 matrices compute in bfloat16. Default false. */
 	constructor(
@@ -12,6 +15,11 @@ export class ParameterScope {
 		private readonly options: { bfloat16?: boolean } = {},
 		private readonly prefix = "",
 	) {}
+
+	/** Whether matrices compute in bfloat16. */
+	get bfloat16(): boolean {
+		return this.options.bfloat16 ?? false;
+	}
 
 	/** The same parameters below `name`. */
 	scope(name: string): ParameterScope {
@@ -23,9 +31,9 @@ export class ParameterScope {
 		return [...this.parameters].filter(([key]) => key.startsWith(this.prefix)).map(([, parameter]) => parameter);
 	}
 
-	/** A matrix, in the type that the model computes in. @throws as `get` */
+	/** A matrix, in the type that the model computes in, or in int8 where there is a scale beside it. @throws as `get` */
 	matrix(name: string): WeightMatrix {
-		return new WeightMatrix(this.get(name), this.options.bfloat16 ?? false);
+		return new WeightMatrix(this.get(name), this.bfloat16, this.parameters.get(scaleKey(this.prefix + name)));
 	}
 
 	/** A parameter that is used as it is: a norm, a bias. @throws if the key is not there: the weight table and the layers disagree. */

@@ -1,14 +1,18 @@
 /**
  * A matrix of weights as layers use it: products with activations, and rows by index. Where the model computes in bfloat16 both are done in it, on
  * a matrix that is stored so or, to train, on a float32 one that is rounded for each use; activations come and go in float32 either way,
- * so layers need not know. The gradient of a float32 matrix is float32, made of bfloat16 operands as torch's autocast makes it.
+ * so layers need not know. To sample, a matrix may be stored in int8. The gradient of a float32 matrix is float32, made of bfloat16 operands as torch's autocast makes it.
  */
 import { gatherBfloat16, isBfloat16, matMulBfloat16, reshapeBfloat16, toBfloat16, toFloat32 } from "../backend/bfloat16.js";
+import { fromInt8 } from "../backend/int8.js";
+import { gatherNative, TF_TYPE } from "../backend/native-types.js";
+import { fewRowsMatMul, isFewRows } from "../backend/row-ops.js";
 import {
 	customGrad,
 	type GradSaveFunc,
 	gather,
 	matMul,
+	mul,
 	reshape,
 	scatterND,
 	type Tensor,
@@ -22,21 +26,36 @@ export class WeightMatrix {
 	 * @param weight [out, in] or [out, …] (a convolution whose kernel equals its stride, like a patch embedding, is stored [out, C, t, p, p]:
 	 *   the same matrix)
 	 * @param bfloat16 compute in it
+	 * @param scale [out] of a matrix in int8, which is for sampling only: it has no gradient
 	 */
 	constructor(
 		private readonly weight: Variable,
 		private readonly bfloat16: boolean,
+		private readonly scale?: Variable,
 	) {}
 
 	/**
 	 * x Wᵀ
-	 * @param x [N, in]
-	 * @returns [N, out]
+	 * @param x [N, in] float32, or bfloat16 of many rows where the matrix computes in it
+	 * @returns [N, out] float32
 	 */
 	project(x: Tensor2D): Tensor2D {
-		if (this.bfloat16) return projectBfloat16(x, this.weight);
-		const { weight } = this;
+		const { weight, scale } = this;
+		const few = isFewRows(x.shape[0]) && weight.rank === 2;
+		if (scale) return projectInt8(x, weight as Tensor as Tensor2D, scale as Tensor as Tensor1D, { few, bfloat16: this.bfloat16 });
+		if (few) return projectFewRows(x, weight, this.bfloat16);
+		if (this.bfloat16) return projectBfloat16(x, weight);
 		return matMul(x, (weight.rank === 2 ? weight : reshape(weight, [weight.shape[0], -1])) as Tensor as Tensor2D, false, true);
+	}
+
+	/** Whether `projectNarrow` can be called for so many rows of x. */
+	isNarrow(rows: number): boolean {
+		return this.bfloat16 && !this.scale && !isFewRows(rows);
+	}
+
+	/** As `project`, and the result stays in bfloat16, for what reads it so. */
+	projectNarrow(x: Tensor2D): Tensor2D {
+		return projectBfloat16(x, this.weight, true);
 	}
 
 	/**
@@ -45,7 +64,9 @@ export class WeightMatrix {
 	 * @returns [N, in]
 	 */
 	rows(ids: Tensor1D): Tensor2D {
-		const { weight, bfloat16 } = this;
+		const { weight, bfloat16, scale } = this;
+		if (scale)
+			return mul(fromInt8(gatherNative(weight as Tensor as Tensor2D, ids, TF_TYPE.int8), "float"), reshape(gather(scale, ids), [-1, 1]));
 		if (isBfloat16(weight)) return toFloat32(gatherBfloat16(weight as Tensor as Tensor2D, ids));
 		const shape = weight.shape as [number, number];
 		const op = customGrad((...args) => {
@@ -61,25 +82,60 @@ export class WeightMatrix {
 	}
 }
 
-/** The weight is rounded again for the backward pass rather than kept: that costs little beside the products. */
-function projectBfloat16(x: Tensor2D, weight: Variable): Tensor2D {
+/** Integers up to 127 are exact in bfloat16, so the scale can come after the product. */
+function projectInt8(x: Tensor2D, weight: Tensor2D, scale: Tensor1D, how: { few: boolean; bfloat16: boolean }): Tensor2D {
+	if (how.few) return fewRowsMatMul(x, weight, scale);
+	const product = how.bfloat16
+		? toFloat32(matMulBfloat16(inBfloat16(x), fromInt8(weight, "bfloat16"), false, true))
+		: matMul(x, fromInt8(weight, "float"), false, true);
+	return mul(product, scale);
+}
+
+/** The product of few rows in the addon's op. Its result is not rounded to bfloat16. */
+function projectFewRows(x: Tensor2D, weight: Variable, bfloat16: boolean): Tensor2D {
 	const frozen = isBfloat16(weight);
 	const op = customGrad((...args) => {
-		const save = args[args.length - 1] as unknown as GradSaveFunc;
-		const rounded = toBfloat16(args[0] as Tensor2D);
-		save([rounded]);
+		const [x, save] = [args[0] as Tensor2D, args[args.length - 1] as unknown as GradSaveFunc];
+		save([x]);
 		return {
-			value: toFloat32(matMulBfloat16(rounded, matrixBfloat16(weight), false, true)),
-			gradFunc: (dy: Tensor, [rounded]: Tensor[]) => {
-				const narrow = toBfloat16(dy as Tensor2D); // [N, out]
-				const dx = toFloat32(matMulBfloat16(narrow, matrixBfloat16(weight)));
-				if (frozen) return [dx];
-				const dw = toFloat32(matMulBfloat16(narrow, rounded as Tensor2D, true, false));
-				return [dx, reshape(dw, weight.shape)];
-			},
+			value: fewRowsMatMul(x, bfloat16 ? matrixBfloat16(weight) : (weight as Tensor as Tensor2D)),
+			gradFunc: bfloat16 ? gradientBfloat16(weight) : gradientFloat32(weight),
 		};
 	});
 	return (frozen ? op(x) : op(x, weight)) as Tensor2D;
+}
+
+/** The weight is rounded again for the backward pass rather than kept: that costs little beside the products. */
+function projectBfloat16(x: Tensor2D, weight: Variable, narrow = false): Tensor2D {
+	const frozen = isBfloat16(weight);
+	const op = customGrad((...args) => {
+		const save = args[args.length - 1] as unknown as GradSaveFunc;
+		const rounded = inBfloat16(args[0] as Tensor2D);
+		save([rounded]);
+		const product = matMulBfloat16(rounded, matrixBfloat16(weight), false, true);
+		return { value: narrow ? product : toFloat32(product), gradFunc: gradientBfloat16(weight) };
+	});
+	return (frozen ? op(x) : op(x, weight)) as Tensor2D;
+}
+
+/** Of x Wᵀ by x and, unless the weight is frozen, by W; x was saved, in either type. */
+function gradientBfloat16(weight: Variable) {
+	return (dy: Tensor, [x]: Tensor[]): Tensor[] => {
+		const narrow = toBfloat16(dy as Tensor2D); // [N, out]
+		const dx = toFloat32(matMulBfloat16(narrow, matrixBfloat16(weight)));
+		if (isBfloat16(weight)) return [dx];
+		const dw = toFloat32(matMulBfloat16(narrow, inBfloat16(x as Tensor2D), true, false));
+		return [dx, reshape(dw, weight.shape)];
+	};
+}
+
+const inBfloat16 = (x: Tensor2D): Tensor2D => (isBfloat16(x) ? x : toBfloat16(x));
+
+function gradientFloat32(weight: Variable) {
+	return (dy: Tensor, [x]: Tensor[]): Tensor[] => [
+		matMul(dy as Tensor2D, weight as Tensor as Tensor2D),
+		matMul(dy as Tensor2D, x as Tensor2D, true, false),
+	];
 }
 
 /** [out, in] in bfloat16 */

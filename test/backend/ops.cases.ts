@@ -91,6 +91,7 @@ const elementwise: OpCase[] = [
 	unary("sqrt", tf.sqrt, Math.sqrt, positive([5])),
 	unary("rsqrt", tf.rsqrt, (x) => 1 / Math.sqrt(x), positive([5])),
 	unary("abs", tf.abs, Math.abs),
+	{ ...unary("round", tf.round, Math.round), differentiable: [] },
 	unary("sigmoid", tf.sigmoid, sigmoid),
 	unary("erf", tf.erf, erfSeries),
 	unary(

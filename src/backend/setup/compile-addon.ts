@@ -23,6 +23,8 @@ const COMPILERS = ["g++", "c++", "clang++"];
 const ADDON_SOURCE = "tfjs_backend.cc";
 const GRAPH_FUNCTIONS = "graph_functions.cc";
 const REDIRECT_FD = "redirect_fd.cc";
+/** Ops of our own, and what they include. */
+const ROW_OPS = ["row_ops.cc", "row_ops.h", "few_rows.h", "fused_rows.h", "thread_pool.h"];
 
 /** The files that setup compiles. */
 export interface AddonFiles {
@@ -46,7 +48,7 @@ function addonKey(kernels: string): string {
 	const hash = createHash("sha256").update(FLAGS.join(" "));
 	const sources = path.join(kernels, "binding");
 	for (const name of readdirSync(sources).sort()) hash.update(name).update(readFileSync(path.join(sources, name)));
-	for (const name of [REDIRECT_FD, GRAPH_FUNCTIONS]) hash.update(readFileSync(ownSource(name)));
+	for (const name of [REDIRECT_FD, GRAPH_FUNCTIONS, ...ROW_OPS]) hash.update(readFileSync(ownSource(name)));
 	return `napi-v${NAPI_VERSION}-${process.platform}-${process.arch}-${hash.digest("hex").slice(0, 16)}`;
 }
 
@@ -87,7 +89,7 @@ export async function compileAddon(
 	const tensorflow = path.join(runtime, "tensorflow");
 	const includes = ["-I", path.join(tensorflow, "include"), "-I", nodeHeaders()];
 	const binding = path.join(kernels, "binding");
-	const sources = ["-I", binding, ownSource(GRAPH_FUNCTIONS), path.join(binding, ADDON_SOURCE)];
+	const sources = ["-I", binding, ownSource(GRAPH_FUNCTIONS), ownSource(ROW_OPS[0]), path.join(binding, ADDON_SOURCE)];
 	const libraries = [
 		"-L",
 		tensorflow,

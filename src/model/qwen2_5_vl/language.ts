@@ -103,11 +103,11 @@ class DecoderLayer {
 	forward(x: Tensor2D, pass: DecoderPass, layer: number): Tensor2D {
 		// Each half frees its own intermediates: what the backward pass needs, the gradient tape has kept.
 		const [attended, k, v] = tidy((): [Tensor2D, Tensor4D?, Tensor4D?] => {
-			const { out, k, v } = this.self_attn.forward(this.input_layernorm.forward(x), pass, layer);
+			const { out, k, v } = this.self_attn.forward(this.input_layernorm.forProducts(x), pass, layer);
 			return pass.collect ? [add(x, out), k, v] : [add(x, out)];
 		});
 		if (k && v) pass.collect?.(layer, k, v);
-		return tidy(() => add(attended, this.mlp.forward(this.post_attention_layernorm.forward(attended))));
+		return tidy(() => add(attended, this.mlp.forward(this.post_attention_layernorm.forProducts(attended))));
 	}
 }
 

@@ -1,34 +1,32 @@
 /**
- * A checkpoint folder to a model, and back: `loadModel`, `saveModel`, and `initModel` for a model without weights yet.
- *
- * Tensors are read by offset, one at a time, largest first, through one scratch buffer that shrinks as they do: at no time is more
- * than the tensors loaded so far and one scratch copy of the newest in memory. What type weights have in memory is
- * choose-dtype.ts's; bfloat16 on disk becomes bfloat16 in memory without being widened.
+ * A checkpoint folder to a model, and back: `loadModel`, `saveModel`, and `initModel` for a model without weights yet. How weights are read is
+ * read-parameters.ts's, what type they have in memory choose-dtype.ts's.
  */
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { bfloat16FromBytes, isBfloat16, toBfloat16, toFloat32 } from "../../backend/bfloat16.js";
+import { isBfloat16, toFloat32 } from "../../backend/bfloat16.js";
 import { type BackendRequest, selectBackend } from "../../backend/select-backend.js";
-import { tensorFromView } from "../../backend/tensor-from-view.js";
-import { ones, randomNormal, type Tensor, tidy, type Variable, variable, zeros } from "../../backend/tf.js";
-import { bytesToFloat32, DTYPE_BYTES, type FloatDtype, float32ToBytes } from "../../checkpoint/dtype.js";
-import { type Checkpoint, openCheckpoint } from "../../checkpoint/open-checkpoint.js";
+import { ones, randomNormal, type Tensor, tidy, type Variable, zeros } from "../../backend/tf.js";
+import { type FloatDtype, float32ToBytes } from "../../checkpoint/dtype.js";
+import { openCheckpoint } from "../../checkpoint/open-checkpoint.js";
 import { writeCheckpoint } from "../../checkpoint/write-checkpoint.js";
 import { writeWhole } from "../../checkpoint/write-whole.js";
-import { chooseDtype, type DtypeRequest } from "./choose-dtype.js";
+import { type ChosenDtype, chooseDtype, type DtypeRequest } from "./choose-dtype.js";
 import { parseConfig, type Qwen2_5VLConfig } from "./config.js";
 import { loadProcessor, saveProcessorFiles } from "./processor.js";
 import { Qwen2_5VLModel } from "./qwen2_5_vl.js";
 import { readJsonFile, readTextFile } from "./read-json-file.js";
-import { matchKeys, weightTable } from "./weights.js";
+import { isMatrix, keep, own, readParameters, type StorageOf } from "./read-parameters.js";
+import { weightTable } from "./weights.js";
 
 export interface LoadModelOptions {
 	/** Default `auto`: native GPU, native CPU, wasm, cpu, the first that works. Any other is taken or the load fails. */
 	backend?: BackendRequest;
 	/**
 	 * What matrices are kept and multiplied in. Default `auto`: bfloat16 where the checkpoint is stored in it and the processor or GPU has
-	 * it, else float32. Of a checkpoint in another type, `bfloat16` rounds the matrices.
+	 * it, else float32. Of a checkpoint in another type, `bfloat16` rounds the matrices. `int8` (native CPU) rounds those of the language model to
+	 * a step per row, for the fastest decode steps: see docs/decisions/few-rows.md for what it costs.
 	 */
 	dtype?: DtypeRequest;
 	/**
@@ -59,7 +57,7 @@ export interface LoadModelOptions {
 export async function loadModel(dir: string, options: LoadModelOptions = {}): Promise<Qwen2_5VLModel> {
 	const readers = {
 		stored: () => isStoredInBfloat16(dir),
-		read: (config: Qwen2_5VLConfig, keepBfloat16: KeepBfloat16) => readParameters(config, dir, keepBfloat16),
+		read: (config: Qwen2_5VLConfig, storageOf: StorageOf) => readParameters(config, dir, storageOf),
 	};
 	return assemble(dir, options, readers);
 }
@@ -71,7 +69,7 @@ export async function loadModel(dir: string, options: LoadModelOptions = {}): Pr
 export async function initModel(dir: string, { seed = 0, ...options }: LoadModelOptions & { seed?: number } = {}): Promise<Qwen2_5VLModel> {
 	const readers = {
 		stored: async () => false,
-		read: async (config: Qwen2_5VLConfig, keepBfloat16: KeepBfloat16) => drawParameters(config, seed, keepBfloat16),
+		read: async (config: Qwen2_5VLConfig, storageOf: StorageOf) => drawParameters(config, seed, storageOf),
 	};
 	return assemble(dir, options, readers);
 }
@@ -101,19 +99,26 @@ async function assemble(
 	const selected = await selectBackend(backend);
 	const processor = await loadProcessor(processorDir, { minPixels, maxPixels });
 	const eosTokenIds = await readEosTokenIds(dir, config);
-	const { dtype, reason } = chooseDtype(request, await weights.stored(), selected.name);
-	const frozen = dtype === "bfloat16" && !trainable;
-	const keepBfloat16: KeepBfloat16 = dtype === "float32" ? () => false : trainable ? (untrained ?? (() => false)) : () => true;
-	const parameters = await weights.read(config, keepBfloat16);
+	const { dtype, compute, reason } = chooseDtype(request, await weights.stored(), selected.name);
+	if (dtype === "int8" && trainable) throw new Error(INT8_SAMPLES);
+	const storageOf = (key: string): ChosenDtype["dtype"] => {
+		if (trainable && !untrained?.(key)) return "float32";
+		return dtype === "int8" && key.startsWith("visual.") ? compute : dtype;
+	};
+	const parameters = await weights.read(config, storageOf);
 	return new Qwen2_5VLModel(config, {
 		parameters,
 		processor,
 		eosTokenIds,
 		dtype,
-		frozen,
+		compute,
+		frozen: dtype !== "float32" && !trainable,
 		backendReason: `${selected.reason}; ${reason}`,
 		eager,
-		save: (to, options) => saveParameters(parameters, config, { from: dir, processorDir, to }, options),
+		save: async (to, options) => {
+			if (dtype === "int8") throw new Error(INT8_SAMPLES);
+			await saveParameters(parameters, config, { from: dir, processorDir, to }, options);
+		},
 	});
 }
 
@@ -121,12 +126,11 @@ async function assemble(
 interface WeightSource {
 	/** Whether the matrices are bfloat16 on disk. */
 	stored(): Promise<boolean>;
-	/** What is not a matrix is float32. */
-	read(config: Qwen2_5VLConfig, keepBfloat16: KeepBfloat16): Promise<Map<string, Variable>>;
+	read(config: Qwen2_5VLConfig, storageOf: StorageOf): Promise<Map<string, Variable>>;
 }
 
-/** Whether a parameter, if it is a matrix, is bfloat16 in memory. */
-type KeepBfloat16 = (name: string) => boolean;
+const INT8_SAMPLES =
+	'dtype "int8" is for sampling: its weights are rounded, and can be neither trained nor saved; load the checkpoint in "float32" or "bfloat16" for that';
 
 async function isStoredInBfloat16(dir: string): Promise<boolean> {
 	const checkpoint = await openCheckpoint(dir);
@@ -141,81 +145,13 @@ async function isStoredInBfloat16(dir: string): Promise<boolean> {
 	}
 }
 
-const isMatrix = (shape: readonly number[]) => shape.length > 1;
-
-async function readParameters(config: Qwen2_5VLConfig, dir: string, keepBfloat16: KeepBfloat16): Promise<Map<string, Variable>> {
-	const checkpoint = await openCheckpoint(dir);
-	try {
-		const table = weightTable(config);
-		const entries = checkpoint.names().map((name) => checkpoint.entry(name));
-		const keys = matchKeys(table, entries, config.tieWordEmbeddings, dir);
-		const bySize = [...keys].sort((a, b) => elements(table.get(b[0])) - elements(table.get(a[0])));
-		const loaded = new Map<string, Variable>();
-		const scratch: Scratch = { bytes: new ArrayBuffer(0), floats: new ArrayBuffer(0) };
-		for (const [key, name] of bySize) {
-			const shape = table.get(key)!;
-			loaded.set(key, own(await readTensor(checkpoint, name, shape, isMatrix(shape) && keepBfloat16(key), scratch)));
-		}
-		return inTableOrder(table, loaded);
-	} finally {
-		await checkpoint.close();
-	}
-}
-
-type Scratch = Record<"bytes" | "floats", ArrayBuffer>;
-
-async function readTensor(checkpoint: Checkpoint, name: string, shape: number[], bfloat16: boolean, scratch: Scratch): Promise<Tensor> {
-	const { dtype } = checkpoint.entry(name);
-	const count = elements(shape);
-	const bytes = await checkpoint.read(name, new Uint8Array(shrink(scratch, "bytes", count * DTYPE_BYTES[dtype])));
-	if (bfloat16 && dtype === "BF16") return bfloat16FromBytes(bytes, shape);
-	const values =
-		dtype === "F32" ? new Float32Array(bytes.buffer, bytes.byteOffset, count) : new Float32Array(shrink(scratch, "floats", count * 4));
-	if (dtype !== "F32") bytesToFloat32(bytes, dtype, values);
-	const tensor: Tensor = tensorFromView(values, shape as [number]);
-	return bfloat16 ? rounded(tensor) : tensor;
-}
-
-/** The tensor in bfloat16, instead of itself. */
-function rounded(tensor: Tensor): Tensor {
-	const narrow = toBfloat16(tensor);
-	tensor.dispose();
-	return narrow;
-}
-
-/** A scratch buffer of exactly `size` bytes; a resizable one, since that gives pages back at once and not when the collector runs. */
-function shrink(scratch: Scratch, which: keyof Scratch, size: number): ArrayBuffer {
-	const current = scratch[which] as ResizableArrayBuffer;
-	if (current.maxByteLength >= size && current.resizable) current.resize(size);
-	else scratch[which] = new (ArrayBuffer as ResizableArrayBufferConstructor)(size, { maxByteLength: size });
-	return scratch[which];
-}
-
-// Part of ES2024; in Node since 20, not yet in the compiler's ES2023 library.
-type ResizableArrayBuffer = ArrayBuffer & { readonly resizable: boolean; readonly maxByteLength: number; resize(size: number): void };
-type ResizableArrayBufferConstructor = new (size: number, options: { maxByteLength: number }) => ArrayBuffer;
-
-const elements = (shape: readonly number[] | undefined) => (shape ?? []).reduce((product, dim) => product * dim, 1);
-
-/** A variable that takes the tensor over; one in bfloat16 has no gradient. */
-function own(tensor: Tensor): Variable {
-	const owned = variable(tensor, !isBfloat16(tensor));
-	tensor.dispose();
-	return owned;
-}
-
-function inTableOrder(table: ReadonlyMap<string, unknown>, loaded: Map<string, Variable>): Map<string, Variable> {
-	return new Map([...table.keys()].map((key) => [key, loaded.get(key)!]));
-}
-
-function drawParameters(config: Qwen2_5VLConfig, seed: number, keepBfloat16: KeepBfloat16): Map<string, Variable> {
+function drawParameters(config: Qwen2_5VLConfig, seed: number, storageOf: StorageOf): Map<string, Variable> {
 	const isNorm = (key: string) => /norm|ln_q/.test(key);
 	return new Map(
-		[...weightTable(config)].map(([key, shape], i) => {
-			if (isNorm(key)) return [key, own(ones(shape))];
-			if (key.endsWith(".bias")) return [key, own(zeros(shape))];
-			const drawn: Tensor = randomNormal(shape, 0, config.text.initializerRange, "float32", seed + i);
-			return [key, own(keepBfloat16(key) ? rounded(drawn) : drawn)];
+		[...weightTable(config)].flatMap(([key, shape], i) => {
+			if (isNorm(key)) return [[key, own(ones(shape))]];
+			if (key.endsWith(".bias")) return [[key, own(zeros(shape))]];
+			return keep(key, randomNormal(shape, 0, config.text.initializerRange, "float32", seed + i), storageOf(key));
 		}),
 	);
 }

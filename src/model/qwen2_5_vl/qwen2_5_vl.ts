@@ -57,9 +57,11 @@ export interface Qwen2_5VLParts {
 	processor: Processor;
 	/** Tokens that end a row unless the caller names others (generation_config.json). */
 	eosTokenIds: readonly number[];
-	/** What matrices are multiplied in. */
-	dtype: "float32" | "bfloat16";
-	/** The matrices are in bfloat16 themselves, without float32 masters: nothing can be trained. */
+	/** What matrices are in memory, unless there are float32 masters. */
+	dtype: "float32" | "bfloat16" | "int8";
+	/** What they are multiplied in. */
+	compute: "float32" | "bfloat16";
+	/** The matrices are in that type themselves, without float32 masters: nothing can be trained. */
 	frozen: boolean;
 	/** One line on the backend and the type that were taken and why. */
 	backendReason: string;
@@ -72,8 +74,8 @@ export interface Qwen2_5VLParts {
 export class Qwen2_5VLModel implements TrainableModel {
 	readonly processor: Processor;
 	readonly eosTokenIds: readonly number[];
-	/** What matrices are multiplied in. */
-	readonly dtype: "float32" | "bfloat16";
+	/** What matrices are multiplied in; with `int8`, what they are kept in. */
+	readonly dtype: "float32" | "bfloat16" | "int8";
 	readonly backendReason: string;
 	/** Exposed for probes and tests; `hiddenStates` is what a user wants. */
 	readonly visual: VisionTower;
@@ -86,7 +88,7 @@ export class Qwen2_5VLModel implements TrainableModel {
 		readonly config: Qwen2_5VLConfig,
 		private readonly parts: Qwen2_5VLParts,
 	) {
-		const root = new ParameterScope(parts.parameters, { bfloat16: parts.dtype === "bfloat16" });
+		const root = new ParameterScope(parts.parameters, { bfloat16: parts.compute === "bfloat16" });
 		this.dtype = parts.dtype;
 		this.head = root.matrix(config.tieWordEmbeddings ? "model.embed_tokens.weight" : "lm_head.weight");
 		this.processor = parts.processor;
@@ -138,7 +140,7 @@ export class Qwen2_5VLModel implements TrainableModel {
 	namedParameters(): Map<string, Variable> {
 		if (this.parts.frozen) {
 			throw new Error(
-				"this model was loaded to sample: its matrices are in bfloat16 only, and there are no float32 weights to train. " +
+				`this model was loaded to sample: its matrices are in ${this.dtype} only, and there are no float32 weights to train. ` +
 					'Load it with { trainable: true } (bfloat16 compute, float32 weights) or { dtype: "float32" }',
 			);
 		}

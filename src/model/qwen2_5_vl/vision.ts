@@ -64,8 +64,8 @@ class VisionBlock {
 
 	forward(x: Tensor2D, rotary: RotaryTables, segments: Segments): Tensor2D {
 		// Each half frees its own intermediates: what the backward pass needs, the gradient tape has kept.
-		const attended: Tensor2D = tidy(() => add(x, this.attn.forward(this.norm1.forward(x), rotary, segments)));
-		return tidy(() => add(attended, this.mlp.forward(this.norm2.forward(attended))));
+		const attended: Tensor2D = tidy(() => add(x, this.attn.forward(this.norm1.forProducts(x), rotary, segments)));
+		return tidy(() => add(attended, this.mlp.forward(this.norm2.forProducts(attended))));
 	}
 }
 

@@ -5,7 +5,6 @@
 // (standard headers come first). After addFunction(name, …), the addon's own executeOp(name, [], inputIds, outputCount) runs the function.
 #include <fcntl.h>
 #include <node_api.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -259,16 +258,6 @@ struct FileRead {
   }
 };
 
-// Large pages: a weight is read from end to end for every token.
-void AdviseLargePages(void *data, size_t length) {
-#ifdef MADV_HUGEPAGE
-  constexpr uintptr_t kPage = 4096;
-  const uintptr_t begin = (reinterpret_cast<uintptr_t>(data) + kPage - 1) / kPage * kPage;
-  const uintptr_t end = (reinterpret_cast<uintptr_t>(data) + length) / kPage * kPage;
-  if (end > begin) madvise(reinterpret_cast<void *>(begin), end - begin, MADV_HUGEPAGE);
-#endif
-}
-
 void ExecuteRead(napi_env, void *data) {
   FileRead *const read = static_cast<FileRead *>(data);
   read->tensor = TF_AllocateTensor(read->dtype, read->shape.data(), static_cast<int>(read->shape.size()), read->length);
@@ -277,7 +266,6 @@ void ExecuteRead(napi_env, void *data) {
     return;
   }
   char *const to = static_cast<char *>(TF_TensorData(read->tensor));
-  AdviseLargePages(to, read->length);
   const int file = open(read->path.c_str(), O_RDONLY | O_CLOEXEC);
   size_t done = 0;
   errno = file >= 0 ? 0 : errno;

@@ -134,6 +134,7 @@ export {
 	type WriteExportsOptions,
 	writeExports,
 } from "./trainer/export/write-exports.js";
+export { type TrainerDataLayout, type WriteTrainerDataOptions, writeTrainerData } from "./trainer/export/write-trainer-data.js";
 export { FREEZE_PRESETS, frozenBy } from "./trainer/freeze.js";
 export { LR_SCHEDULERS, type LrScheduler } from "./trainer/lr-schedule.js";
 export { OPTIMIZERS, type OptimizerName } from "./trainer/make-optimizer.js";

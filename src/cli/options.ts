@@ -16,6 +16,7 @@ import {
 	parseSources,
 	type ShardName,
 } from "../index.js";
+import { engineFlags } from "./engines/engine-flags.js";
 import { choice, flag, flagInfo, interval, positive, real, text, toggle, whole } from "./flag.js";
 import { normaliseKey } from "./normalise-flags.js";
 import { isRemote, parseRemoteJudge } from "./remote-judge.js";
@@ -443,6 +444,7 @@ export const trainOptions = z
 		train_data: flag(conversationFiles(), 'ShareGPT rows, "imagegen-cot-reward-5k:path.json" or "path.json"', "SOURCE", "repeat"),
 		data_root: flag(text().optional(), "folder of the rows' images; default: paths as they are", "DIR"),
 		...trainingFlags,
+		...engineFlags,
 		log_dir: flag(text().optional(), "metrics.jsonl and TensorBoard events (also --use_tensorboard); default: none", "DIR"),
 		resume_from_checkpoint: flag(
 			text().optional(),

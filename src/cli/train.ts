@@ -3,6 +3,8 @@ import { existsSync, readdirSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { readConversations, type TrainableModel, Trainer, type TrainerOptions, type TrainResult } from "../index.js";
 import { defineCommand } from "./define-command.js";
+import { refuseEngineFlags } from "./engines/check-engine-flags.js";
+import { handOver } from "./engines/hand-over.js";
 import { scoreHeldOut } from "./held-out.js";
 import { interruptedWith } from "./interrupt.js";
 import { openJudge } from "./open-judge.js";
@@ -109,6 +111,8 @@ export const trainCommand = (session: Session) =>
 		example: 'tfjs-rft train --pretrain judge --save_path checkpoint --train_data "imagegen-cot-reward-5k:rejection_sampling_train.json"',
 		async action(options) {
 			const { pretrain, save_path: savePath, train_data, log_dir: logDir, resume_from_checkpoint: resume } = options;
+			if (options.engine !== "ours") return handOver(options.engine, options, session);
+			refuseEngineFlags(options);
 			const goesOn = resume === "auto" && !isFinished(savePath);
 			const resumeFromCheckpoint = resume === "auto" ? (goesOn && hasCheckpoints(savePath) ? savePath : undefined) : resume;
 			const resuming = resumeFromCheckpoint !== undefined;

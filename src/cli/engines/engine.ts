@@ -19,6 +19,8 @@ export interface Plan {
 	bf16: boolean;
 	/** Micro-batches per step on each device. */
 	accumulation: number;
+	/** Of the whole run. */
+	steps: number;
 	warmupSteps: number;
 	/** Of warmup_stable_decay. */
 	decaySteps: number;

@@ -83,7 +83,7 @@ function planOf(folder: string, rows: number, options: TrainOptions, images: { m
 			`--train_batch_size: expected a multiple of ${together} (--micro_train_batch_size ${micro_train_batch_size} on ${nodes} × ${Math.max(gpus, 1)} devices), got ${train_batch_size}`,
 		);
 	}
-	const steps = options.max_steps ?? Math.ceil(rows / train_batch_size) * options.max_epochs;
+	const steps = Math.min(options.max_steps ?? Number.POSITIVE_INFINITY, Math.ceil(rows / train_batch_size) * options.max_epochs);
 	return {
 		...{ options, folder, nodes, gpus },
 		pretrain: resolve(pretrain),
@@ -93,6 +93,7 @@ function planOf(folder: string, rows: number, options: TrainOptions, images: { m
 		zeroStage: Number(options.zero_stage ?? (gpus === 0 ? "0" : DEFAULT_STAGE)) as Plan["zeroStage"],
 		bf16: options.bf16 || options.dtype === "bfloat16" || (options.dtype === "auto" && gpus > 0),
 		accumulation: train_batch_size / together,
+		steps,
 		warmupSteps: options.lr_warmup_steps ?? Math.ceil(options.lr_warmup_ratio * steps),
 		decaySteps: options.lr_decay_steps ?? Math.ceil(options.lr_decay_ratio * steps),
 		pixels: { min: images.minPixels, max: images.maxPixels },

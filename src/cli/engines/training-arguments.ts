@@ -24,7 +24,8 @@ export function trainingArguments(plan: Plan): Record<string, unknown> {
 		per_device_train_batch_size: options.micro_train_batch_size,
 		gradient_accumulation_steps: plan.accumulation,
 		num_train_epochs: options.max_epochs,
-		...(options.max_steps !== undefined && { max_steps: options.max_steps }),
+		// Transformers would train beyond the epochs for it.
+		...(options.max_steps !== undefined && { max_steps: plan.steps }),
 		learning_rate: options.actor_learning_rate,
 		...schedule(plan),
 		warmup_steps: plan.warmupSteps,

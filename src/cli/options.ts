@@ -19,6 +19,7 @@ import {
 import { engineFlags } from "./engines/engine-flags.js";
 import { choice, flag, flagInfo, interval, positive, real, text, toggle, whole } from "./flag.js";
 import { normaliseKey } from "./normalise-flags.js";
+import { rayFlags } from "./ray/ray-flags.js";
 import { isRemote, parseRemoteJudge } from "./remote-judge.js";
 import { UsageError } from "./usage-error.js";
 
@@ -407,6 +408,7 @@ export const sampleOptions = z
 		seed,
 		...modelFlags,
 		...journalFlags,
+		...rayFlags,
 		overwrite,
 	})
 	.refine(oneDtype, ONE_DTYPE)
@@ -566,7 +568,7 @@ export const doctorOptions = z.strictObject({ json: flag(toggle().default(false)
 
 export type SampleOptions = z.output<typeof sampleOptions>;
 /** What `sample` and `run` share: how judgements are drawn, and where they are kept. */
-export type DrawOptions = Omit<SampleOptions, "output_path">;
+export type DrawOptions = Omit<SampleOptions, "output_path" | keyof typeof rayFlags>;
 export type ConvertOptions = z.output<typeof convertOptions>;
 export type TrainOptions = z.output<typeof trainOptions>;
 export type RunOptions = z.output<typeof runOptions>;

@@ -5,6 +5,10 @@
  * Neither encrypted nor authenticated by itself: who reaches the port runs commands on the cluster. A token (Ray's own
  * RAY_AUTH_TOKEN) is sent where it is set.
  */
+import { once } from "node:events";
+import http from "node:http";
+import https from "node:https";
+import { text as readText } from "node:stream/consumers";
 import { z } from "zod";
 import { UsageError } from "../usage-error.js";
 
@@ -105,23 +109,36 @@ export class RayJobs {
 	private async ask<T>(method: "GET" | "POST", path: string, schema: z.ZodType<T>, body?: object): Promise<T> {
 		const url = new URL(path, this.base);
 		const said = `${method} ${url.href}`;
-		let response: Response;
+		let answer: Answer;
 		try {
-			response = await fetch(url, {
-				method,
-				headers: { ...(body && { "Content-Type": "application/json" }), ...(this.token && { Authorization: `Bearer ${this.token}` }) },
-				...(body && { body: JSON.stringify(body) }),
-				signal: AbortSignal.timeout(TIMEOUT_MS),
-			});
+			answer = await request(url, method, this.token, body && JSON.stringify(body));
 		} catch (error) {
 			throw new RayError(`${said}: no answer; expected a Ray dashboard there`, undefined, { cause: error });
 		}
-		const text = await response.text();
-		if (!response.ok) throw new RayError(`${said}: ${response.status}: ${text.trim().split("\n").at(-1)?.slice(0, 300)}`, response.status);
+		const { status, text } = answer;
+		if (status >= 400) throw new RayError(`${said}: ${status}: ${text.trim().split("\n").at(-1)?.slice(0, 300)}`, status);
 		const parsed = schema.safeParse(parseJson(text));
 		if (parsed.success) return parsed.data;
-		throw new RayError(`${said}: expected Ray's Jobs API, got ${JSON.stringify(text.slice(0, 200))}`, response.status);
+		throw new RayError(`${said}: expected Ray's Jobs API, got ${JSON.stringify(text.slice(0, 200))}`, status);
 	}
+}
+
+interface Answer {
+	status: number;
+	text: string;
+}
+
+/** Not `fetch`: it says Sec-Fetch-Mode, and Ray refuses to be told anything by browsers. */
+async function request(url: URL, method: string, token?: string, body?: string): Promise<Answer> {
+	const open = url.protocol === "https:" ? https.request : http.request;
+	const sent = open(url, {
+		method,
+		headers: { ...(body && { "Content-Type": "application/json" }), ...(token && { Authorization: `Bearer ${token}` }) },
+		signal: AbortSignal.timeout(TIMEOUT_MS),
+	});
+	sent.end(body);
+	const [response]: http.IncomingMessage[] = await once(sent, "response");
+	return { status: response.statusCode ?? 0, text: await readText(response) };
 }
 
 function parseJson(text: string): unknown {

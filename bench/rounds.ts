@@ -85,7 +85,7 @@ function playRound(seed: number) {
 		let drawn = 0;
 		async function* judgements() {
 			const options = { samplesPerRecord: plan.samplesOf, seed: 1000 * round + seed };
-			for await (const rollout of sample(sampleWith, trainPairs(limit), journalOf(folder), options)) {
+			for await (const rollout of sample(sampleWith, trainPairs(seed, limit), journalOf(folder), options)) {
 				drawn++;
 				yield rollout;
 			}
@@ -94,7 +94,7 @@ function playRound(seed: number) {
 		const kept = await keep(judgements(), RECIPE);
 		const checkpoint = join(folder, "checkpoint");
 		const { steps } = await fineTune(trainFrom, kept, checkpoint, seed);
-		const dev = await score(checkpoint, devPairs(limit));
+		const dev = await score(checkpoint, devPairs(seed, limit));
 		const heldOut = await score(checkpoint, heldOutPairs(limit));
 		const facts = { seed, round, conversations: kept.length, steps, drawn, pairs: plan.pairs, devAccuracy: dev.accuracy, ...heldOut };
 		return { checkpoint, accuracy: dev.accuracy, facts };
@@ -116,27 +116,25 @@ async function measureRounds(seed: number): Promise<void> {
 	}
 }
 
-async function measureAblations(seed: number): Promise<void> {
+async function measureAblation(name: string, seed: number): Promise<void> {
+	if (results.ablations.some((a) => a.seed === seed && a.name === name)) return;
+	const { filters, of = () => true } = ABLATIONS[name];
 	const folder = join(values.work, `seed-${seed}`);
-	for (const [name, { filters, of = () => true }] of Object.entries(ABLATIONS)) {
-		if (results.ablations.some((a) => a.seed === seed && a.name === name)) continue;
-		async function* chosen() {
-			for await (const rollout of gatherByRecord(() => readJournalRollouts(journalOf(join(folder, "round-1")))))
-				if (of(rollout)) yield rollout;
-		}
-		const kept = await keep(chosen(), filters);
-		const checkpoint = join(folder, name.replaceAll(" ", "-"));
-		const { steps } = await fineTune(JUDGE, kept, checkpoint, seed);
-		const measured = { name, seed, conversations: kept.length, steps, ...(await score(checkpoint, heldOutPairs(limit))) };
-		results.ablations.push(measured);
-		await save();
-		log(`seed ${seed}, ${name}: ${measured.accuracy} held out; ${kept.length} kept`);
+	async function* chosen() {
+		const rollouts = gatherByRecord(() => readJournalRollouts(journalOf(join(folder, "round-1"))));
+		for await (const rollout of rollouts) if (of(rollout)) yield rollout;
 	}
+	const kept = await keep(chosen(), filters);
+	const checkpoint = join(folder, name.replaceAll(" ", "-"));
+	const { steps } = await fineTune(JUDGE, kept, checkpoint, seed);
+	const measured = { name, seed, conversations: kept.length, steps, ...(await score(checkpoint, heldOutPairs(limit))) };
+	results.ablations.push(measured);
+	await save();
+	log(`seed ${seed}, ${name}: ${measured.accuracy} held out; ${kept.length} kept`);
 }
 
+const seeds = values.seeds.split(",").map(Number);
 results.before ??= await score(JUDGE, heldOutPairs(limit));
 log(`before: ${results.before.accuracy}`);
-for (const seed of values.seeds.split(",").map(Number)) {
-	if (values.only !== "ablations") await measureRounds(seed);
-	if (values.only !== "rounds") await measureAblations(seed);
-}
+if (values.only !== "ablations") for (const seed of seeds) await measureRounds(seed);
+if (values.only !== "rounds") for (const name of Object.keys(ABLATIONS)) for (const seed of seeds) await measureAblation(name, seed);

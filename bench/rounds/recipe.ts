@@ -45,8 +45,8 @@ async function* pairs(name: string, limit: number | undefined, wanted: (record: 
 	for await (const record of loadDataset(`hpdv3:${join(imageRoot, name)}`, { imageRoot, order: "both", limit }))
 		if (wanted(record)) yield record;
 }
-export const trainPairs = (limit?: number) => pairs("train.json", limit, (record) => !inDevShare(record, DEV_SHARE));
-export const devPairs = (limit?: number) => pairs("train.json", limit, (record) => inDevShare(record, DEV_SHARE));
+export const trainPairs = (seed: number, limit?: number) => pairs("train.json", limit, (record) => !inDevShare(record, DEV_SHARE, seed));
+export const devPairs = (seed: number, limit?: number) => pairs("train.json", limit, (record) => inDevShare(record, DEV_SHARE, seed));
 export const heldOutPairs = (limit?: number) => pairs("heldout.json", limit, () => true);
 
 /** Draws into a journal, so that what was drawn is there for the next round, and after an interruption. */

@@ -229,7 +229,7 @@ function checkOptions(options: Checked): void {
 	check("seed", seed, Number.isSafeInteger(seed), "a whole number");
 }
 
-/** @throws RangeError for a number out of range: at once where it is the same of all, otherwise when the record's turn comes */
+/** @throws RangeError for a number out of range: at once where it is the same of all or the records are an array, otherwise when the record's turn comes */
 function samplesOfEach(
 	samples: NonNullable<GenerateCotOptions["samplesPerRecord"]>,
 	temperature: number,

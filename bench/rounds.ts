@@ -28,7 +28,8 @@ import {
 	wellFormed,
 	writeText,
 } from "../src/index.js";
-import { CAP, devPairs, fineTune, heldOutPairs, JUDGE, keep, SAMPLES, type Score, sample, score, trainPairs } from "./rounds/recipe.js";
+import { CAP, devPairs, fineTune, heldOutPairs, JUDGE, keep, SAMPLES, sample, score, trainPairs } from "./rounds/recipe.js";
+import type { Results } from "./rounds/results.js";
 
 const { values } = parseArgs({
 	options: {
@@ -42,19 +43,6 @@ const { values } = parseArgs({
 });
 const limit = values.limit === undefined ? undefined : Number(values.limit);
 const log = (line: string) => console.log(`${new Date().toISOString().slice(11, 19)} ${line}`);
-
-/** What is kept in a measurement beside the score. */
-export interface Measured extends Score {
-	seed: number;
-	conversations: number;
-	steps: number;
-}
-interface Results {
-	machine: string;
-	before?: Score;
-	rounds: (Measured & { round: number; devAccuracy: number; drawn: number; pairs: object })[];
-	ablations: (Measured & { name: string })[];
-}
 
 const results: Results = await readFile(values.out, "utf8").then(
 	(text) => JSON.parse(text) as Results,

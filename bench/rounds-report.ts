@@ -56,7 +56,7 @@ const roundsTable = table(
 		"says “Image 1”, %",
 	],
 	[
-		["0", "–", "–", "–", "–", range(bootstrap([before.right])), "–", "–", percent(before.saysImage1)],
+		["0", "–", "–", "–", "–", "–", range(bootstrap([before.right])), "–", "–", percent(before.saysImage1)],
 		...byRound.map((of, i) => [
 			...[
 				`${i + 1}`,
@@ -64,6 +64,7 @@ const roundsTable = table(
 				average(of, (one) => (one as (typeof of)[0]).drawn),
 				average(of, ({ conversations }) => conversations),
 			],
+			average(of, ({ steps }) => steps),
 			(of.reduce((sum, { devAccuracy }) => sum + 100 * devAccuracy, 0) / of.length).toFixed(1),
 			...[range(bootstrap(rightOf(of))), spread(of)],
 			i === 0

@@ -74,6 +74,21 @@ export function watchWorkers(workers: readonly string[], rank: number, onLost: (
 	return () => stopped.abort();
 }
 
+/**
+ * Which worker is the reason for an error of an op, where one is: TensorFlow may notice before the watch does.
+ *
+ * @returns undefined where all are there
+ */
+export async function findLost(workers: readonly string[], rank: number, cause: unknown): Promise<WorkerLostError | undefined> {
+	for (let round = 0; round < FAILURES; round++) {
+		const problems = await Promise.all(workers.map((address, other) => (other === rank ? undefined : probe(address))));
+		const lost = problems.findIndex((problem) => problem !== undefined);
+		if (lost >= 0) return new WorkerLostError(lost, workers[lost], `is gone (${problems[lost]})`, cause);
+		await sleep(EVERY_MS); // it may be about to end
+	}
+	return undefined;
+}
+
 async function watchOne(rank: number, address: string, stopped: AbortSignal, lost: (error: WorkerLostError) => void): Promise<void> {
 	let failures = 0;
 	while (!stopped.aborted) {

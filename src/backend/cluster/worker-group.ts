@@ -13,7 +13,7 @@ import { floatAttr, intAttr, nativeBackend, TF_TYPE, typeAttr } from "../native-
 import { type BackendRequest, selectBackend } from "../select-backend.js";
 import { getBackend, scalar, type Tensor, type Tensor1D, tensor1d, tidy } from "../tf.js";
 import { encodeServerDef } from "./server-def.js";
-import { parseWorker, type WorkerLostError, waitForWorkers, watchWorkers } from "./watch-workers.js";
+import { findLost, parseWorker, type WorkerLostError, waitForWorkers, watchWorkers } from "./watch-workers.js";
 
 const GROUP_KEY = 1;
 
@@ -145,6 +145,7 @@ export class WorkerGroup {
 		try {
 			return await work();
 		} catch (error) {
+			this.lost ??= await findLost(this.workers, this.rank, error);
 			throw this.lost ?? error;
 		}
 	}

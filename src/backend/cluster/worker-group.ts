@@ -112,11 +112,6 @@ export class WorkerGroup {
 		return this.execute("CollectiveReduceV2", attrs, x, key) as T;
 	}
 
-	/** Every process's tensor, one after the other along the first axis, by rank. See `allReduce`. */
-	allGather<T extends Tensor>(x: T, key: number): T {
-		return this.execute("CollectiveGatherV2", [], x, key) as T;
-	}
-
 	/**
 	 * The sums of every process's values, in float32.
 	 *

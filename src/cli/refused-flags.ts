@@ -32,7 +32,10 @@ const REFUSED: Readonly<Record<string, Refusal>> = {
 	fsdp: { reason: ONE_PROCESS },
 	fsdp_cpu_offload: { reason: ONE_PROCESS },
 	sp_size: { reason: ONE_PROCESS, accepts: ["1"] },
-	local_rank: { reason: "processes are started by --processes N, or with --workers and --rank on many machines, not by torchrun; leave this out", accepts: ["-1"] },
+	local_rank: {
+		reason: "processes are started by --processes N, or with --workers and --rank on many machines, not by torchrun; leave this out",
+		accepts: ["-1"],
+	},
 	flash_attn: {
 		reason:
 			"attention runs on TensorFlow's MatMul and Softmax kernels, which have no FlashAttention; leave it out, the result is the same up to rounding. Memory grows with the square of the length: a smaller --max_pixels shortens prompts most",

@@ -20,5 +20,11 @@ export const COMMON_REASONS: Readonly<Record<string, string>> = {
 	greater_is_better: AFTERWARDS,
 	backend: OWN_BACKEND,
 	eager: OWN_BACKEND,
+	...Object.fromEntries(
+		["processes", "workers", "rank", "ddp_timeout"].map((name) => [
+			name,
+			"it is our own trainer's; the engine has --gpus_per_node, --nnodes, NODE_RANK and MASTER_ADDR. Leave it out",
+		]),
+	),
 	pack_length: "there is no such length in the engine; leave it out",
 };

@@ -47,11 +47,12 @@ export class FakeRay {
 			return void say(405, "'POST' method not allowed for browser traffic.");
 		const path = request.url ?? "";
 		if (path === "/api/version") return void say(200, { version: "4", ray_version: "2.60.0" });
-		if (path === "/api/jobs/" && request.method === "POST") return this.submit((await json(request)) as FakeJob, say);
+		if (path === "/api/jobs/" && request.method === "POST") return void this.submit((await json(request)) as FakeJob, say);
 		if (path === "/api/jobs/") return void say(200, [{ submission_id: null, status: "RUNNING" }, ...this.jobs.values()]);
 		const [, id = "", verb] = /^\/api\/jobs\/([^/]+)(?:\/(\w+))?$/.exec(path) ?? [];
 		const job = this.jobs.get(id);
 		if (!job) return void say(404, `Job ${id} does not exist`);
+		if (verb === "logs" && job.status === "FAILED" && job.logs === "") return void say(500, "the node is gone");
 		if (verb === "logs") return void say(200, { logs: job.logs });
 		if (verb === "stop") {
 			job.status = "STOPPED";

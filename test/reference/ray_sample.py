@@ -93,8 +93,10 @@ finally:
 
 print("exit code", sampling.returncode)
 for line in noted.splitlines():
-    if re.search("Ray|judgements; repeated", line):
+    if re.search("^Ray|^error|judgements; repeated", line):
         print(re.sub(r"tfjs-rft-\w{10}-", "tfjs-rft-…-", line.replace(str(folder), "FOLDER")))
+if sampling.returncode != 0:
+    sys.exit(noted[-3000:])
 for name in FILES:
     same = (folder / "one" / name).read_bytes() == (folder / "ray" / name).read_bytes()
     print(f"{name}: {'the same bytes' if same else 'DIFFERS'}, {(folder / 'ray' / name).stat().st_size}")

@@ -30,7 +30,7 @@ export async function followJob(
 		try {
 			const job = await jobs.job(id);
 			if (job === undefined) return { status: "LOST", message: `${jobs.address} does not know ${id}; its head was restarted` };
-			const text = onLog ? await jobs.logs(id) : "";
+			const text = onLog ? await logsOf(jobs, id) : "";
 			if (text.length > printed) onLog?.(text.slice(printed));
 			printed = Math.max(printed, text.length);
 			if (job.status !== "PENDING" && job.status !== "RUNNING") return job;
@@ -41,5 +41,15 @@ export async function followJob(
 		await sleep(every, undefined, { signal }).catch((error) => {
 			if (!signal?.aborted) throw error;
 		});
+	}
+}
+
+/** A node that is gone has taken its jobs' logs with it; what became of a job is known all the same. */
+async function logsOf(jobs: RayJobs, id: string): Promise<string> {
+	try {
+		return await jobs.logs(id);
+	} catch (error) {
+		if (error instanceof RayError) return "";
+		throw error;
 	}
 }

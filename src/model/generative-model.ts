@@ -215,6 +215,8 @@ export interface EmbeddingNoise {
 export interface PrepareOptions {
 	/** Default: none. */
 	embeddingNoise?: EmbeddingNoise;
+	/** Of an adapter's dropout in this pass (uint32). Default: nothing is dropped. */
+	dropoutSeed?: number;
 }
 
 /**
@@ -223,9 +225,22 @@ export interface PrepareOptions {
  */
 export type PreparedInputs = TensorContainerObject;
 
+/** What a training run must know of an adapter. */
+export interface AdapterFacts {
+	/** Part of its inputs that is dropped; 0: `PrepareOptions.dropoutSeed` changes nothing. */
+	dropout: number;
+	/** What decides its numbers, by PEFT's names. */
+	settings: Readonly<Record<string, AdapterSetting>>;
+}
+
+/** As in JSON. */
+export type AdapterSetting = string | number | boolean | null | readonly (string | number)[] | Readonly<Record<string, number>>;
+
 /** What training needs beside: parameters, a forward pass under the gradient tape, and a way to save. */
 export interface TrainableModel extends GenerativeModel {
-	/** Trainable parameters by checkpoint key (the hub's spelling), in a fixed order. */
+	/** Of a model that trains an adapter on a frozen base; absent: of one that is trained itself. */
+	readonly adapter?: AdapterFacts;
+	/** Trainable parameters by checkpoint key (the hub's spelling), in a fixed order; those of an adapter where there is one. */
 	namedParameters(): Map<string, Variable>;
 	/** Puts a batch on the device. */
 	prepare(inputs: ModelInputs, options?: PrepareOptions): PreparedInputs;
@@ -233,7 +248,7 @@ export interface TrainableModel extends GenerativeModel {
 	hiddenStates(prepared: PreparedInputs, options?: ForwardOptions): Tensor3D;
 	/** Hidden states [N, C] to logits [N, V], differentiable. */
 	lmHead(hiddenStates: Tensor2D): Tensor2D;
-	/** Writes a Hugging Face checkpoint folder: weights, configs, tokenizer, processor. */
+	/** Writes a Hugging Face checkpoint folder: weights, configs, tokenizer, processor; of an adapter, PEFT's folder: the adapter alone. */
 	save(dir: string): Promise<void>;
 }
 

@@ -1,5 +1,5 @@
 import { hasRowOps } from "../backend/row-ops.js";
-import type { Tensor2D } from "../backend/tf.js";
+import type { Tensor1D, Tensor2D } from "../backend/tf.js";
 import { swiglu } from "./activations.js";
 import { Linear } from "./linear.js";
 import type { ParameterScope } from "./parameter-scope.js";
@@ -16,11 +16,17 @@ export class GatedMlp {
 		this.down_proj = new Linear(p.scope("down_proj"), { bias });
 	}
 
-	/** Where there is an op that reads them so, what is between the products stays in bfloat16. @param x [N, C] → [N, C] */
-	forward(x: Tensor2D): Tensor2D {
+	/**
+	 * Where there is an op that reads them so, what is between the products stays in bfloat16.
+	 * @param x [N, C] → [N, C]
+	 * @param dropoutSeed [1] of adapters' dropout
+	 */
+	forward(x: Tensor2D, dropoutSeed?: Tensor1D): Tensor2D {
 		const { gate_proj, up_proj, down_proj } = this;
 		const narrow = hasRowOps() && [gate_proj, up_proj].every((projection) => projection.isNarrow(x.shape[0]));
-		const [gate, up] = [gate_proj, up_proj].map((projection) => (narrow ? projection.forwardNarrow(x) : projection.forward(x)));
-		return down_proj.forward(swiglu(gate, up));
+		const [gate, up] = [gate_proj, up_proj].map((projection) =>
+			narrow ? projection.forwardNarrow(x) : projection.forward(x, dropoutSeed),
+		);
+		return down_proj.forward(swiglu(gate, up), dropoutSeed);
 	}
 }

@@ -1,4 +1,4 @@
-import { add, type Tensor2D, type Variable } from "../backend/tf.js";
+import { add, type Tensor1D, type Tensor2D, type Variable } from "../backend/tf.js";
 import type { ParameterScope } from "./parameter-scope.js";
 import type { WeightMatrix } from "./weight-matrix.js";
 
@@ -14,10 +14,11 @@ export class Linear {
 
 	/**
 	 * @param x [N, in]
+	 * @param dropoutSeed [1] of an adapter's dropout; absent: nothing is dropped
 	 * @returns [N, out]
 	 */
-	forward(x: Tensor2D): Tensor2D {
-		const y = this.weight.project(x);
+	forward(x: Tensor2D, dropoutSeed?: Tensor1D): Tensor2D {
+		const y = this.weight.project(x, dropoutSeed);
 		return this.bias ? add(y, this.bias) : y;
 	}
 

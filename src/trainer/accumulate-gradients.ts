@@ -22,6 +22,8 @@ export interface AccumulateOptions {
 	packing?: { maxTokens?: number };
 	/** NEFTune's noise; a seed (uint32) for each example. Default: none. */
 	embeddingNoise?: { alpha: number; seedOf: (example: TrainingExample) => number };
+	/** Of an adapter's dropout (uint32), by the micro-batch's first example. Default: nothing is dropped. */
+	dropoutSeedOf?: (first: TrainingExample) => number;
 	/** Checked before each micro-batch. */
 	signal?: AbortSignal;
 }
@@ -45,7 +47,7 @@ export interface AccumulatedGradients {
 export async function accumulateGradients(
 	model: TrainableModel,
 	examples: readonly TrainingExample[],
-	{ microTrainBatchSize, microStep, buckets, packing, embeddingNoise, signal }: AccumulateOptions,
+	{ microTrainBatchSize, microStep, buckets, packing, embeddingNoise, dropoutSeedOf, signal }: AccumulateOptions,
 ): Promise<AccumulatedGradients> {
 	const rows: TrainingRowOfBatch[] = packing
 		? packExamples(examples, packing.maxTokens)
@@ -64,7 +66,8 @@ export async function accumulateGradients(
 			signal?.throwIfAborted();
 			const seeds = mine.flatMap(({ examples }) => examples.map((example) => embeddingNoise?.seedOf(example) ?? 0));
 			const noise = embeddingNoise && { alpha: embeddingNoise.alpha, seeds };
-			const batch = labelledBatch(model, mine, { labelTokens, embeddingNoise: noise });
+			const dropoutSeed = dropoutSeedOf?.(mine[0].examples[0]);
+			const batch = labelledBatch(model, mine, { labelTokens, embeddingNoise: noise, dropoutSeed });
 			const micro = await microStep.run(batch, sums).finally(() => dispose(batch));
 			losses.push(micro.loss);
 			sums = micro.gradients.map((sum, i) => {

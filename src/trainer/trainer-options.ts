@@ -1,5 +1,6 @@
 /** What a training run can be told; names and defaults are LightRFT's and transformers' where they have them. */
-import type { TrainableModel } from "../model/generative-model.js";
+import { z } from "zod";
+import type { AdapterFacts, TrainableModel } from "../model/generative-model.js";
 import type { LrScheduleOptions, LrScheduler } from "./lr-schedule.js";
 import type { OptimizerName } from "./make-optimizer.js";
 import type { RunIdentity } from "./run-identity.js";
@@ -146,8 +147,15 @@ export function resolveSchedule(options: ResolvedOptions, totalSteps: number) {
 	} satisfies LrScheduleOptions;
 }
 
-/** What decides the run's numbers, beside its rows; see RunIdentity. A constant rate does not depend on the number of steps. */
-export function decisiveOptions(options: ResolvedOptions, schedule: ReturnType<typeof resolveSchedule>): RunIdentity["options"] {
+/**
+ * What decides the run's numbers, beside its rows; see RunIdentity. A constant rate does not depend on the number of steps. An adapter's dropout is drawn
+ * for each micro-batch: with it, the split into them decides, too.
+ */
+export function decisiveOptions(
+	options: ResolvedOptions,
+	schedule: ReturnType<typeof resolveSchedule>,
+	adapter?: AdapterFacts,
+): RunIdentity["options"] {
 	const { seed, trainBatchSize, promptMaxLen, groupByLength, maxGradNorm, weightDecay, labelSmoothing, neftuneNoiseAlpha } = options;
 	const { totalSteps, ...unending } = schedule;
 	return {
@@ -156,6 +164,9 @@ export function decisiveOptions(options: ResolvedOptions, schedule: ReturnType<t
 		optimizer: options.optimizer,
 		betas: options.optimizer === "adamw" ? [...options.betas] : null,
 		freeze: [...options.freeze],
+		...(adapter && { adapter: z.json().parse(adapter.settings) }),
+		...(adapter?.dropout && { microTrainBatchSize: options.microTrainBatchSize, packing: options.packing }),
+		...(adapter?.dropout && options.packing && { packLength: options.packLength ?? null }),
 	};
 }
 

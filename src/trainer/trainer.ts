@@ -27,7 +27,10 @@ import { type EvaluationRecord, NonFiniteLossError, type StepRecord, type TrainR
 
 export type { TrainerOptions } from "./trainer-options.js";
 
-/** Fine-tunes one model. The model stays the caller's. */
+/** Sets dropout's draws apart from the embedding noise's. */
+const DROPOUT = 0x5bd1e995;
+
+/** Fine-tunes one model: all of it, or its adapter. The model stays the caller's. */
 export class Trainer {
 	constructor(
 		private readonly model: TrainableModel,
@@ -53,7 +56,7 @@ export class Trainer {
 		const totalSteps = Math.min(options.maxSteps, stepsPerEpoch * maxEpochs);
 		const schedule = resolveSchedule(options, totalSteps);
 		const learningRateAt = lrSchedule(schedule);
-		const identity = identify(rows, decisiveOptions(options, schedule));
+		const identity = identify(rows, decisiveOptions(options, schedule, model.adapter));
 		const encoding = { dataRoot, maxLength: promptMaxLen };
 		const lengths = options.groupByLength ? await measureLengths(rows, model.processor, encoding, signal) : undefined;
 		const packing = options.packing ? { maxTokens: options.packLength } : undefined;
@@ -105,6 +108,7 @@ export class Trainer {
 					const { gradients, loss, gradNorm, nonFinite, tokens, positions } = await accumulateGradients(model, examples, {
 						...{ microTrainBatchSize, microStep, buckets, packing, signal },
 						embeddingNoise: noiseOf(neftuneNoiseAlpha, seed, step),
+						dropoutSeedOf: ({ row }) => stepSeed(seed ^ DROPOUT, step, row),
 					});
 					if (microStep.signatures > before) onEvent({ type: "compiled", signatures: microStep.signatures });
 					const lr = learningRateAt(step);

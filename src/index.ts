@@ -29,6 +29,7 @@ export { writeJsonArray, writeJsonLines } from "./files/write-json-rows.js";
 export { writeText } from "./files/write-text.js";
 // Model
 export {
+	type AdapterFacts,
 	type AnswerOptions,
 	type ContentPart,
 	type EncodedConversation,
@@ -52,9 +53,13 @@ export {
 } from "./model/generative-model.js";
 export { type HostedModel, type HostModelOptions, hostModel } from "./model/host/host-model.js";
 export { ModelHostCrashedError } from "./model/host/model-host-crashed-error.js";
+export { isAdapterFolder } from "./model/lora/adapter-config.js";
+export type { LoraOptions } from "./model/lora/lora-options.js";
+export { baseFolder } from "./model/qwen2_5_vl/adapter.js";
 export { type CheckImageOptions, checkImage } from "./model/qwen2_5_vl/check-image.js";
 export type { Qwen2_5VLConfig } from "./model/qwen2_5_vl/config.js";
 export { initModel, type LoadModelOptions, loadModel, type SaveModelOptions, saveModel } from "./model/qwen2_5_vl/load.js";
+export { type MergeAdapterOptions, mergeAdapter } from "./model/qwen2_5_vl/merge-adapter.js";
 export { loadProcessor } from "./model/qwen2_5_vl/processor.js";
 export type { Qwen2_5VLModel } from "./model/qwen2_5_vl/qwen2_5_vl.js";
 export { RemoteError, type RemoteErrorKind } from "./model/remote/remote-error.js";

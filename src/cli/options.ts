@@ -10,6 +10,7 @@ import {
 	EXPORT_FORMATS,
 	EXPORT_KINDS,
 	EXPORT_LAYOUTS,
+	isAdapterFolder,
 	LR_SCHEDULERS,
 	OPTIMIZERS,
 	type PairMapping,
@@ -32,9 +33,11 @@ export const ALIASES: Readonly<Record<string, string>> = {
 	optimizer: "optim",
 	packing_samples: "packing",
 	save_total_limit: "max_ckpt_num",
+	lora_target_modules: "target_modules",
+	lora_r: "lora_rank",
 };
 
-const isCheckpoint = (dir: string) => existsSync(join(dir, "config.json"));
+const isCheckpoint = (dir: string) => existsSync(join(dir, "config.json")) || isAdapterFolder(dir);
 const NO_CHECKPOINT =
 	"expected the folder of a Hugging Face checkpoint, with a config.json (download it first; hub names are not resolved)";
 const REMOTE_HAS_NO_WEIGHTS =
@@ -45,6 +48,11 @@ const checkpointFolder = () =>
 	text("the folder of a checkpoint").superRefine((dir, context) => {
 		const message = isRemote(dir) ? REMOTE_HAS_NO_WEIGHTS : NO_CHECKPOINT;
 		if (isRemote(dir) || !isCheckpoint(dir)) context.addIssue({ code: "custom", message });
+	});
+
+const adapterFolder = () =>
+	text("the folder of a PEFT adapter").refine((dir) => existsSync(join(dir, "adapter_config.json")), {
+		error: "expected the folder of a PEFT adapter, with an adapter_config.json",
 	});
 
 /** A judge to ask: a checkpoint, or a remote one. */
@@ -137,6 +145,7 @@ const modelFlags = {
 		"NAME",
 	),
 	bf16: flag(toggle().default(false), "the same as --dtype bfloat16"),
+	adapter: flag(adapterFolder().optional(), "a PEFT LoRA adapter on the model: to ask it so, or to train it further", "DIR"),
 	min_pixels: flag(whole().optional(), "least area of an image after resizing; default: the checkpoint's", "N"),
 	max_pixels: flag(whole().optional(), "most area of an image after resizing; default: the checkpoint's", "N"),
 	eager: flag(toggle().default(false), "run op by op, not as compiled graphs: slower, for comparison"),
@@ -272,7 +281,29 @@ const reportFlags = {
 	gallery_seed: flag(whole(Number.MIN_SAFE_INTEGER).default(0), "of the draw for it", "N"),
 };
 
+/** Module names as PEFT takes them: one word that is more than a name is a regular expression, and so is `all-linear`. */
+const moduleNames = () =>
+	words("names of modules").transform((given) => (given.length === 1 && !/^[\w.]+$/.test(given[0]) ? given[0] : given));
+
+/** Names as LightRFT has them, and PEFT. */
+const loraFlags = {
+	lora_rank: flag(whole(0).default(0), "train a LoRA adapter of this rank on the frozen model; 0: train the model itself", "N"),
+	lora_alpha: flag(real(0).default(16), "the adapter is scaled by alpha / rank", "X"),
+	lora_dropout: flag(real(0, 0.999).default(0), "part of the adapters' inputs dropped while training", "X"),
+	target_modules: flag(
+		moduleNames().default("all-linear"),
+		"modules that get one, as PEFT has it: ends of names (q_proj v_proj), a regular expression over whole names, or all-linear",
+		"NAME",
+		"words",
+	),
+	exclude_modules: flag(moduleNames().optional(), "modules among them that get none, in the same forms", "NAME", "words"),
+	layers_to_transform: flag(z.array(whole(0)).optional(), "numbers of the layers that get one; default: all", "N", "words"),
+	use_rslora: flag(toggle().default(false), "scale by alpha / √rank"),
+	modules_to_save: flag(words("ends of names of modules").optional(), "modules trained whole and saved with the adapter", "NAME", "words"),
+};
+
 const trainingFlags = {
+	...loraFlags,
 	train_batch_size: flag(whole().default(8), "conversations per step", "N"),
 	micro_train_batch_size: flag(whole().default(1), "conversations per forward pass: memory against speed", "N"),
 	gradient_checkpointing: flag(
@@ -358,12 +389,22 @@ const BUDGET_FOR_REASONING = { path: ["thinking_budget"], error: "expected none 
 const patternsInOrder = (o: { repetition_min_pattern_size: number; repetition_max_pattern_size: number }) =>
 	o.repetition_min_pattern_size <= o.repetition_max_pattern_size;
 const PATTERNS_IN_ORDER = { path: ["repetition_min_pattern_size"], error: "expected it not to be above --repetition_max_pattern_size" };
+const oneAdapter = (o: { adapter?: string; lora_rank: number }) => o.adapter === undefined || o.lora_rank === 0;
+const ONE_ADAPTER = { path: ["lora_rank"], error: "expected 0 with --adapter, which is trained further as it is" };
+const scaledAdapter = (o: { lora_rank: number; lora_alpha: number }) => o.lora_rank === 0 || o.lora_alpha > 0;
+const SCALED_ADAPTER = { path: ["lora_alpha"], error: "expected a number above 0 with --lora_rank" };
 const oneDtype = (o: { bf16: boolean; dtype: string }) => !o.bf16 || o.dtype !== "float32";
 const ONE_DTYPE = { path: ["bf16"], error: "expected it or --dtype float32, not both" };
 /** What is set at the server, with where. */
 const isOurs = (o: z.output<z.ZodObject<typeof modelFlags>> & { model_path: string }) =>
 	!isRemote(o.model_path) ||
-	(o.backend === "auto" && o.dtype === "auto" && !o.bf16 && !o.eager && o.min_pixels === undefined && o.max_pixels === undefined);
+	(o.adapter === undefined &&
+		o.backend === "auto" &&
+		o.dtype === "auto" &&
+		!o.bf16 &&
+		!o.eager &&
+		o.min_pixels === undefined &&
+		o.max_pixels === undefined);
 const mappingGiven = (o: { data_path: readonly string[]; data_mapping?: string | PairMapping }) =>
 	o.data_mapping !== undefined || !hasMapped(o.data_path);
 const MAPPING_GIVEN = { path: ["data_mapping"], error: "expected a file with a mapping, for the pairs: source" };
@@ -375,7 +416,7 @@ const DECONTAMINATES = { path: ["decontaminate"], error: "expected sources with 
 const SERVERS_OWN = {
 	path: ["model_path"],
 	error:
-		"expected no --backend, --dtype, --bf16, --eager, --min_pixels or --max_pixels with a remote judge: the server decides (vLLM: --dtype, --mm-processor-kwargs)",
+		"expected no --adapter, --backend, --dtype, --bf16, --eager, --min_pixels or --max_pixels with a remote judge: the server decides (vLLM: --dtype, --mm-processor-kwargs)",
 };
 const guidesItself = (o: { model_path: string; constrain_answers: boolean; thinking_budget?: number }) =>
 	!isRemote(o.model_path) || (!o.constrain_answers && o.thinking_budget === undefined);
@@ -459,6 +500,8 @@ export const trainOptions = z
 		overwrite,
 	})
 	.refine(oneDtype, ONE_DTYPE)
+	.refine(oneAdapter, ONE_ADAPTER)
+	.refine(scaledAdapter, SCALED_ADAPTER)
 	.refine(evalMappingGiven, EVAL_MAPPING_GIVEN);
 
 export const evaluateOptions = z
@@ -504,6 +547,8 @@ export const runOptions = z
 		overwrite,
 	})
 	.refine(oneDtype, ONE_DTYPE)
+	.refine(oneAdapter, ONE_ADAPTER)
+	.refine(scaledAdapter, SCALED_ADAPTER)
 	.refine(notBothQuestions, NOT_BOTH_QUESTIONS)
 	.refine(budgetFits, BUDGET_FITS)
 	.refine(budgetForReasoning, BUDGET_FOR_REASONING)
@@ -555,6 +600,14 @@ export const mergeOptions = z.strictObject({
 	journals: flag(z.array(text()), "journals of one configuration", "IN", "repeat"),
 });
 
+export const mergeAdapterOptions = z.strictObject({
+	adapter: flag(adapterFolder(), "the adapter", "DIR"),
+	pretrain: flag(checkpointFolder().optional(), "its base; default: the folder that the adapter names", "DIR"),
+	save_path: flag(text(), "receives the merged checkpoint", "DIR"),
+	backend: modelFlags.backend,
+	overwrite,
+});
+
 export const setupOptions = z.strictObject({
 	device: flag(choice("auto", "cpu", "cuda").default("auto"), "auto: cuda where there is an NVIDIA driver", "NAME"),
 	wheel: flag(text().optional(), "a TensorFlow wheel on this machine, instead of a download", "FILE"),
@@ -577,6 +630,7 @@ export type GuidingOptions = Pick<SampleOptions, keyof typeof guidingFlags>;
 export type ModelOptions = Pick<SampleOptions, keyof typeof modelFlags>;
 export type DataOptions = Pick<SampleOptions, keyof typeof dataFlags | "orders" | "seed">;
 export type HeldOutOptions = Pick<TrainOptions, keyof typeof heldOutFlags | "seed">;
+export type LoraFlags = Pick<TrainOptions, keyof typeof loraFlags>;
 export type TrainingFlags = Pick<TrainOptions, keyof typeof trainingFlags | "seed" | "eager">;
 
 /** Values of a config file, and its name for messages. */

@@ -78,7 +78,7 @@ async function improve(
 	session: Session,
 ): Promise<void> {
 	const started = performance.now();
-	const question = await chooseQuestion(options, options.model_path, session);
+	const question = await chooseQuestion(options, options.adapter ?? options.model_path, session);
 	const records = await surveyRecords(options, session, quarantineFile(options.output_path));
 	const heldOut = await surveyHeldOut(options, session);
 	const filters = await chooseFilters(options, session);

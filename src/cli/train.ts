@@ -86,7 +86,7 @@ async function* allConversations(files: readonly string[]) {
 }
 
 /** A training that came to its end has the model itself beside its checkpoints. */
-export const isFinished = (savePath: string) => existsSync(join(savePath, "config.json"));
+export const isFinished = (savePath: string) => ["config.json", "adapter_config.json"].some((file) => existsSync(join(savePath, file)));
 
 export const hasCheckpoints = (savePath: string) =>
 	existsSync(savePath) && readdirSync(savePath).some((name) => /^checkpoint-\d+$/.test(name));
@@ -112,10 +112,15 @@ export const trainCommand = (session: Session) =>
 			const goesOn = resume === "auto" && !isFinished(savePath);
 			const resumeFromCheckpoint = resume === "auto" ? (goesOn && hasCheckpoints(savePath) ? savePath : undefined) : resume;
 			const resuming = resumeFromCheckpoint !== undefined;
-			const inputs = [pretrain, ...train_data, ...dataFiles(options.eval_data_path ?? [])];
+			const inputs = [
+				pretrain,
+				...(options.adapter === undefined ? [] : [options.adapter]),
+				...train_data,
+				...dataFiles(options.eval_data_path ?? []),
+			];
 			await claimOutputs(logDir === undefined ? [savePath] : [savePath, logDir], inputs, options.overwrite || resuming || goesOn);
 			await checkConversations(train_data, session);
-			const question = await chooseQuestion(options, pretrain, session);
+			const question = await chooseQuestion(options, options.adapter ?? pretrain, session);
 			const evaluate = await heldOutScores(options, question, session);
 			await using model = await openJudge(pretrain, options, session, { trainable: true, freeze: options.freeze });
 			if (!resuming) await clearOutputs({ checkpoint: savePath, logs: logDir });

@@ -152,7 +152,8 @@ interface WeightSource {
 const INT8_SAMPLES =
 	'dtype "int8" is for sampling and below a LoRA adapter: its weights are rounded, and can be neither trained nor saved; load the checkpoint in "float32" or "bfloat16" for that';
 
-async function isStoredInBfloat16(dir: string): Promise<boolean> {
+/** Whether every matrix of the checkpoint is. */
+export async function isStoredInBfloat16(dir: string): Promise<boolean> {
 	const checkpoint = await openCheckpoint(dir);
 	try {
 		const matrices = checkpoint

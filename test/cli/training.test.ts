@@ -150,3 +150,20 @@ it("run that is stopped while it trains goes on with the same command, and refus
 	expect(finished.stdout).toContain(`${steps.length} steps, loss`);
 	expect((await cli(run())).stderr).toContain("already there");
 }, 180_000);
+
+it("trains an adapter, goes on with it, evaluates nothing else, and merges it", async () => {
+	const lora = ["--lora_rank", "2", "--lora_alpha", "4", "--lora_dropout", "0.1", "--target_modules", "q_proj", "v_proj", "--use_rslora"];
+	const { stderr } = await succeed(train("lora", ...lora, "--max_epochs", "1", "--save_steps", "1"));
+	expect(stderr).toMatch(/adapter: 1792 parameters on a frozen base/); // 4 layers × 2 × (64 + 64 + 64 + 32)
+	expect((await readdir(at("lora", "checkpoint-2"))).sort()).toContain("adapter_model.safetensors");
+	expect(JSON.parse(await text(at("lora", "adapter_config.json")))).toMatchObject({
+		...{ r: 2, lora_alpha: 4, lora_dropout: 0.1, target_modules: ["q_proj", "v_proj"], use_rslora: true },
+	});
+	const again = await cli(train("lora", ...lora, "--max_epochs", "1"));
+	expect(again.stderr).toMatch(/already there/);
+	const further = train("further", "--max_epochs", "1");
+	further[further.indexOf(TINY)] = at("lora");
+	expect((await succeed(further)).stderr).toMatch(/adapter: 1792 parameters/);
+	await succeed(["merge-adapter", "--adapter", at("further"), "--save_path", at("merged")]);
+	expect(await readdir(at("merged"))).toEqual(expect.arrayContaining(["config.json", "model.safetensors", "tokenizer.json"]));
+});

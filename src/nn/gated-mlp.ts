@@ -1,4 +1,3 @@
-import { hasRowOps } from "../backend/row-ops.js";
 import type { Tensor1D, Tensor2D } from "../backend/tf.js";
 import { swiglu } from "./activations.js";
 import { Linear } from "./linear.js";
@@ -23,10 +22,11 @@ export class GatedMlp {
 	 */
 	forward(x: Tensor2D, dropoutSeed?: Tensor1D): Tensor2D {
 		const { gate_proj, up_proj, down_proj } = this;
-		const narrow = hasRowOps() && [gate_proj, up_proj].every((projection) => projection.isNarrow(x.shape[0]));
-		const [gate, up] = [gate_proj, up_proj].map((projection) =>
-			narrow ? projection.forwardNarrow(x) : projection.forward(x, dropoutSeed),
-		);
-		return down_proj.forward(swiglu(gate, up), dropoutSeed);
+		const projections = [gate_proj, up_proj];
+		if (!projections.every((projection) => projection.isNarrow(x.shape[0]))) {
+			return down_proj.forward(swiglu(gate_proj.forward(x, dropoutSeed), up_proj.forward(x, dropoutSeed)), dropoutSeed);
+		}
+		const biases = projections.flatMap(({ bias }) => bias ?? []);
+		return down_proj.forward(swiglu(gate_proj.forwardNarrow(x), up_proj.forwardNarrow(x), biases), dropoutSeed);
 	}
 }

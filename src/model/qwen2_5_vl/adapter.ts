@@ -43,6 +43,8 @@ export async function resolveAdapter(
 	dir: string,
 	{ adapter: given, lora }: { adapter?: string; lora?: LoraOptions },
 ): Promise<{ base: string; adapter?: AdapterSource }> {
+	if (given !== undefined && isAdapterFolder(dir))
+		throw new Error(`${dir}: an adapter itself; name its base's folder to put ${given} on it`);
 	const adapter = given ?? (isAdapterFolder(dir) ? dir : undefined);
 	if (adapter !== undefined && lora) {
 		throw new Error(`${adapter}: an adapter is trained further as it is; leave the options for a new one (lora) out, or the adapter`);

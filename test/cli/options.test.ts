@@ -134,7 +134,7 @@ describe("parseOptions", () => {
 		expect(parseOptions(sampleOptions, { ...SAMPLE, model_path }).model_path).toBe(model_path);
 		expect(parseRemoteJudge(model_path)).toEqual({ model: "org/judge", endpoints: ["http://one/v1", "http://two/v1"] });
 		for (const flags of [{ bf16: true }, { dtype: "bfloat16" }, { backend: "wasm" }, { max_pixels: "784" }, { eager: true }])
-			expect(() => parseOptions(sampleOptions, { ...SAMPLE, model_path, ...flags })).toThrow("expected no --backend, --dtype");
+			expect(() => parseOptions(sampleOptions, { ...SAMPLE, model_path, ...flags })).toThrow("expected no --adapter, --backend, --dtype");
 		expect(() => parseOptions(trainOptions, { ...TRAIN, pretrain: model_path })).toThrow("a remote judge's weights are elsewhere");
 		expect(() => parseOptions(runOptions, { ...SAMPLE, model_path })).toThrow("and `train --pretrain DIR`");
 	});

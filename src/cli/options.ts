@@ -330,6 +330,12 @@ const trainingFlags = {
 		"NAME",
 	),
 	greater_is_better: flag(toggle().default(true), "best is most; --no-greater_is_better: least"),
+	early_stopping_patience: flag(
+		whole().optional(),
+		"with --metric_for_best_model: ends after so many evaluations in a row that bring nothing better",
+		"N",
+	),
+	early_stopping_threshold: flag(real(0).default(0), "what a score must exceed the best by to count as better", "X"),
 	logging_steps: flag(whole().default(1), "steps between lines of metrics", "N"),
 	eval_steps: flag(interval().optional(), "steps between evaluations; default: the end only", "N"),
 };
@@ -442,6 +448,10 @@ export const trainOptions = z
 		save_path: flag(text(), "receives the fine-tuned model and checkpoint-<step> folders", "DIR"),
 		train_data: flag(conversationFiles(), 'ShareGPT rows, "imagegen-cot-reward-5k:path.json" or "path.json"', "SOURCE", "repeat"),
 		data_root: flag(text().optional(), "folder of the rows' images; default: paths as they are", "DIR"),
+		dry_run: flag(
+			toggle().default(false),
+			"print what the training will take (memory, steps, time, and what to change where it doesn't fit), and end; a config.json is enough",
+		),
 		...trainingFlags,
 		log_dir: flag(text().optional(), "metrics.jsonl and TensorBoard events (also --use_tensorboard); default: none", "DIR"),
 		resume_from_checkpoint: flag(

@@ -3,6 +3,7 @@ import { existsSync, readdirSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { readConversations, type TrainableModel, Trainer, type TrainerOptions, type TrainResult } from "../index.js";
 import { defineCommand } from "./define-command.js";
+import { dryRun } from "./dry-run.js";
 import { scoreHeldOut } from "./held-out.js";
 import { interruptedWith } from "./interrupt.js";
 import { openJudge } from "./open-judge.js";
@@ -50,6 +51,7 @@ export async function fineTune(
 		...{ optimizer: flags.optim, weightDecay: flags.l2, betas: flags.adam_betas, freeze: flags.freeze },
 		...{ labelSmoothing: flags.label_smoothing_factor, neftuneNoiseAlpha: flags.neftune_noise_alpha },
 		...{ bestMetric: flags.metric_for_best_model, greaterIsBetter: flags.greater_is_better },
+		...{ earlyStoppingPatience: flags.early_stopping_patience, earlyStoppingThreshold: flags.early_stopping_threshold },
 		...{ maxGradNorm: flags.max_norm, saveSteps: flags.save_steps, saveTotalLimit: flags.max_ckpt_num, seed: flags.seed },
 		...{ loggingSteps: flags.logging_steps, evalEvery: flags.eval_steps, signal },
 		onEvent(event) {
@@ -58,6 +60,7 @@ export async function fineTune(
 				checkpoint = event.dir;
 				keepQuestion(question, checkpoint);
 			}
+			if (event.type === "early-stop") note(`stopped early after step ${event.step}: the last evaluations brought nothing better`);
 			if (event.type === "damaged-checkpoint") note(`${event.dir} is passed over: ${event.damage}`);
 			if (event.type === "dropped" && ++dropped <= DROPPED_SHOWN)
 				note(`row ${event.row} is not trained on, ${event.reason}: ${event.detail}`);
@@ -108,6 +111,7 @@ export const trainCommand = (session: Session) =>
 		schema: trainOptions,
 		example: 'tfjs-rft train --pretrain judge --save_path checkpoint --train_data "imagegen-cot-reward-5k:rejection_sampling_train.json"',
 		async action(options) {
+			if (options.dry_run) return dryRun(options, session);
 			const { pretrain, save_path: savePath, train_data, log_dir: logDir, resume_from_checkpoint: resume } = options;
 			const goesOn = resume === "auto" && !isFinished(savePath);
 			const resumeFromCheckpoint = resume === "auto" ? (goesOn && hasCheckpoints(savePath) ? savePath : undefined) : resume;

@@ -71,6 +71,10 @@ export interface TrainerOptions {
 	bestMetric?: string;
 	/** Default true; false for a loss. */
 	greaterIsBetter?: boolean;
+	/** Evaluations in a row that bring no better `bestMetric`, after which training ends. Default: it goes on. */
+	earlyStoppingPatience?: number;
+	/** What a score must exceed the best by to count as better. Default 0. */
+	earlyStoppingThreshold?: number;
 	/** Steps between checkpoints. Default: the final model only. */
 	saveSteps?: number;
 	/** Newest checkpoints kept, and beside them the best. Default: all. */
@@ -117,19 +121,35 @@ export function resolveOptions({
 	promptMaxLen = 13000,
 	evalEvery = Infinity,
 	greaterIsBetter = true,
+	earlyStoppingPatience = Infinity,
+	earlyStoppingThreshold = 0,
 	saveSteps = Infinity,
 	saveTotalLimit = Infinity,
 	loggingSteps = 1,
 	onEvent = () => {},
 	...others
 }: TrainerOptions) {
-	checkCounts({ trainBatchSize, microTrainBatchSize, maxEpochs, maxSteps, evalEvery, saveSteps, saveTotalLimit, loggingSteps });
+	checkCounts({ trainBatchSize, microTrainBatchSize, maxEpochs, maxSteps, evalEvery, earlyStoppingPatience });
+	checkCounts({ saveSteps, saveTotalLimit, loggingSteps });
+	if (earlyStoppingPatience < Infinity && others.bestMetric === undefined) {
+		throw new RangeError("Trainer: earlyStoppingPatience without bestMetric; expected the evaluation's score to stop by");
+	}
 	checkShares({ labelSmoothing, minLrRatio: others.minLrRatio ?? 0 });
 	return {
 		...{ trainBatchSize, microTrainBatchSize, gradientCheckpointing, eager, maxEpochs, maxSteps, seed, promptMaxLen },
 		...{ learningRate, lrScheduler, lrDecayRatio, warmupRatio, optimizer, betas, weightDecay, maxGradNorm, freeze },
 		...{ labelSmoothing, neftuneNoiseAlpha, groupByLength, packing },
-		...{ evalEvery, greaterIsBetter, saveSteps, saveTotalLimit, loggingSteps, onEvent, ...others },
+		...{
+			evalEvery,
+			greaterIsBetter,
+			earlyStoppingPatience,
+			earlyStoppingThreshold,
+			saveSteps,
+			saveTotalLimit,
+			loggingSteps,
+			onEvent,
+			...others,
+		},
 	};
 }
 

@@ -12,6 +12,7 @@ import { clipFactor } from "./clip-grad-norm.js";
 import { conversationKey, nameRow, type TrainingRow } from "./collate.js";
 import { conversationMessages } from "./conversation-messages.js";
 import { DroppedRows } from "./dropped-rows.js";
+import { isExhausted } from "./early-stopping.js";
 import { findCheckpoint } from "./find-checkpoint.js";
 import { holdFrozen, trainableParameters } from "./freeze.js";
 import { lrSchedule } from "./lr-schedule.js";
@@ -83,6 +84,10 @@ export class Trainer {
 			await log?.write(run.step, Object.fromEntries(Object.entries(scores).map(([name, score]) => [`eval/${name}`, score])));
 			if (savePath !== undefined && best()?.step === run.step) await save(savePath);
 		};
+		const stopsEarly = () => {
+			const { bestMetric: metric, earlyStoppingPatience: patience, earlyStoppingThreshold: threshold, greaterIsBetter } = options;
+			return metric !== undefined && isExhausted(run.evaluations, { metric, greaterIsBetter, patience, threshold });
+		};
 		try {
 			if (resumeFromCheckpoint !== undefined) {
 				lastCheckpoint = await findCheckpoint(resumeFromCheckpoint, (damaged) => onEvent({ type: "damaged-checkpoint", ...damaged }));
@@ -94,9 +99,11 @@ export class Trainer {
 			const started = performance.now();
 			if (firstStep > 0) await evaluateWhenDue(); // a run that was stopped in an evaluation has it to make up for
 
-			for await (const { step, epoch, examples, dropped: lost } of loadSteps(rows, model.processor, {
-				...{ ...encoding, trainBatchSize, seed, lengths, firstStep, totalSteps },
-			})) {
+			// A run that had stopped early and is resumed has no step left.
+			const loaded = loadSteps(rows, model.processor, {
+				...{ ...encoding, trainBatchSize, seed, lengths, firstStep, totalSteps: stopsEarly() ? firstStep : totalSteps },
+			});
+			for await (const { step, epoch, examples, dropped: lost } of loaded) {
 				const stepStarted = performance.now();
 				if (step === firstStep || step % stepsPerEpoch === 0) onEvent({ type: "epoch", epoch, maxEpochs });
 				dropped.add(lost);
@@ -125,6 +132,9 @@ export class Trainer {
 				run.step = step + 1;
 				await evaluateWhenDue();
 				if (savePath !== undefined && run.step % saveSteps === 0) await save(savePath);
+				if (!stopsEarly()) continue;
+				onEvent({ type: "early-stop", step: run.step });
+				break;
 			}
 			if (savePath !== undefined) await model.save(savePath);
 			return summarize(run, best(), { savePath, dropped: dropped.rows(), signatures: microStep.signatures });

@@ -71,7 +71,7 @@ describe("parseOptions", () => {
 		[{ top_p: "1.5" }, '--top_p: expected a number above 0, 1 or less, got "1.5"'],
 		[{ temperature: "NaN" }, '--temperature: expected a number, 0 or more, got "NaN"'],
 		[{ backend: "gpu" }, '--backend: expected auto, native-gpu, native-cpu, wasm or cpu, got "gpu"'],
-		[{ dtype: "float16" }, '--dtype: expected auto, float32 or bfloat16, got "float16"'],
+		[{ dtype: "float16" }, '--dtype: expected auto, float32, bfloat16 or int8, got "float16"'],
 		[{ bf16: true, dtype: "float32" }, "--bf16: expected it or --dtype float32, not both"],
 		[{ data_path: "pairs.json" }, '--data_path: source "pairs.json": expected "schema:path"'],
 		[{ model_path: "Qwen/Qwen2.5-VL-3B-Instruct" }, "--model_path: expected the folder of a Hugging Face checkpoint"],

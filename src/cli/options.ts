@@ -101,6 +101,13 @@ const pairMapping = () =>
 			}
 		});
 
+/** One text with commas, or a list. */
+const workerAddresses = () =>
+	z.preprocess(
+		(value) => (typeof value === "string" ? value.split(",").map((address) => address.trim()) : value),
+		z.array(text("host:port, such as 10.0.0.1:4400, with commas between")).min(1),
+	);
+
 const shardName = () =>
 	z.custom<ShardName>(
 		(value) => {
@@ -361,8 +368,26 @@ const trainingFlags = {
 		"NAME",
 	),
 	greater_is_better: flag(toggle().default(true), "best is most; --no-greater_is_better: least"),
+	early_stopping_patience: flag(
+		whole().optional(),
+		"with --metric_for_best_model: ends after so many evaluations in a row that bring nothing better",
+		"N",
+	),
+	early_stopping_threshold: flag(real(0).default(0), "what a score must exceed the best by to count as better", "X"),
 	logging_steps: flag(whole().default(1), "steps between lines of metrics", "N"),
 	eval_steps: flag(interval().optional(), "steps between evaluations; default: the end only", "N"),
+};
+
+/** Several processes; names as torchrun and transformers have them, where they do. */
+const workerFlags = {
+	processes: flag(whole().default(1), "train on so many processes of this machine, each with its share of every step", "N"),
+	workers: flag(
+		workerAddresses().optional(),
+		"host:port,… of every process, on many machines: the same list for all, each started with its own --rank. The ports are neither encrypted nor protected: a network of your own only",
+		"LIST",
+	),
+	rank: flag(whole(0).optional(), "this process's place in --workers, from 0; the first one writes checkpoints and logs", "N"),
+	ddp_timeout: flag(whole().default(1800), "seconds that processes wait for one that is there and does not come", "N"),
 };
 
 const heldOutFlags = {
@@ -417,6 +442,9 @@ const ONE_BASE_IN_ROUNDS = {
 	path: ["adapter"],
 	error: "expected none with --rounds, which begin with a model: merge-adapter makes one, or name the adapter as --model_path",
 };
+const plansWhole = (o: { dry_run: boolean; adapter?: string; lora_rank: number; pretrain: string }) =>
+	!o.dry_run || (o.lora_rank === 0 && o.adapter === undefined && !isAdapterFolder(o.pretrain));
+const PLANS_WHOLE = { path: ["dry_run"], error: "expected no adapter with it: the plan is that of training the model itself" };
 const scaledAdapter = (o: { lora_rank: number; lora_alpha: number }) => o.lora_rank === 0 || o.lora_alpha > 0;
 const SCALED_ADAPTER = { path: ["lora_alpha"], error: "expected a number above 0 with --lora_rank" };
 const oneDtype = (o: { bf16: boolean; dtype: string }) => !o.bf16 || o.dtype !== "float32";
@@ -437,6 +465,11 @@ const MAPPING_GIVEN = { path: ["data_mapping"], error: "expected a file with a m
 const evalMappingGiven = (o: { eval_data_path?: readonly string[]; eval_data_mapping?: string | PairMapping }) =>
 	o.eval_data_mapping !== undefined || !hasMapped(o.eval_data_path);
 const EVAL_MAPPING_GIVEN = { path: ["eval_data_mapping"], error: "expected a file with a mapping, for the pairs: source" };
+const rankInWorkers = (o: { workers?: readonly string[]; rank?: number }) =>
+	o.workers === undefined ? o.rank === undefined : o.rank !== undefined && o.rank < o.workers.length;
+const RANK_IN_WORKERS = { path: ["rank"], error: "expected a place in --workers, from 0, with --workers and only then" };
+const oneKindOfWorkers = (o: { workers?: readonly string[]; processes: number }) => o.workers === undefined || o.processes === 1;
+const ONE_KIND_OF_WORKERS = { path: ["processes"], error: "expected it or --workers, not both: name each process in --workers" };
 const decontaminates = (o: { decontaminate?: readonly string[] }) => !hasMapped(o.decontaminate);
 const DECONTAMINATES = { path: ["decontaminate"], error: "expected sources with a schema of their own, not pairs:" };
 const SERVERS_OWN = {
@@ -517,7 +550,12 @@ export const trainOptions = z
 		save_path: flag(text(), "receives the fine-tuned model and checkpoint-<step> folders", "DIR"),
 		train_data: flag(conversationFiles(), 'ShareGPT rows, "imagegen-cot-reward-5k:path.json" or "path.json"', "SOURCE", "repeat"),
 		data_root: flag(text().optional(), "folder of the rows' images; default: paths as they are", "DIR"),
+		dry_run: flag(
+			toggle().default(false),
+			"print what the training will take (memory, steps, time, and what to change where it doesn't fit), and end; a config.json is enough",
+		),
 		...trainingFlags,
+		...workerFlags,
 		log_dir: flag(text().optional(), "metrics.jsonl and TensorBoard events (also --use_tensorboard); default: none", "DIR"),
 		resume_from_checkpoint: flag(
 			text().optional(),
@@ -536,7 +574,10 @@ export const trainOptions = z
 	.refine(oneDtype, ONE_DTYPE)
 	.refine(oneAdapter, ONE_ADAPTER)
 	.refine(scaledAdapter, SCALED_ADAPTER)
-	.refine(evalMappingGiven, EVAL_MAPPING_GIVEN);
+	.refine(plansWhole, PLANS_WHOLE)
+	.refine(evalMappingGiven, EVAL_MAPPING_GIVEN)
+	.refine(rankInWorkers, RANK_IN_WORKERS)
+	.refine(oneKindOfWorkers, ONE_KIND_OF_WORKERS);
 
 export const evaluateOptions = z
 	.strictObject({
@@ -670,7 +711,7 @@ export type ModelOptions = Pick<SampleOptions, keyof typeof modelFlags>;
 export type DataOptions = Pick<SampleOptions, keyof typeof dataFlags | "orders" | "seed">;
 export type HeldOutOptions = Pick<TrainOptions, keyof typeof heldOutFlags | "seed">;
 export type LoraFlags = Pick<TrainOptions, keyof typeof loraFlags>;
-export type TrainingFlags = Pick<TrainOptions, keyof typeof trainingFlags | "seed" | "eager">;
+export type TrainingFlags = Pick<TrainOptions, keyof typeof trainingFlags | "seed" | "eager"> & { rank?: number };
 
 /** Values of a config file, and its name for messages. */
 export interface ConfigValues {

@@ -278,3 +278,43 @@ export class ImageError extends Error {
 		this.kind = kind;
 	}
 }
+
+/** A micro-batch's size, for a plan. */
+export interface BatchShape {
+	rows: number;
+	/** Of the padded rows. */
+	tokensPerRow: number;
+	/** Of all rows. */
+	images: number;
+	/** Tokens that an image takes in the prompt. */
+	tokensPerImage: number;
+}
+
+/** How a micro-batch is computed. */
+export interface PassOptions {
+	bfloat16: boolean;
+	/** Whether a parameter is not trained. */
+	frozen: (name: string) => boolean;
+}
+
+/** What a forward pass keeps for its backward pass, in bytes. */
+export interface PassSize {
+	kept: number;
+	/** With gradient checkpointing: the layers' inputs. */
+	keptWithCheckpointing: number;
+	/** The largest layer's intermediates: what the backward pass has in work. */
+	layer: number;
+	/** Operations of the forward pass: 2 for each product of two numbers that is added. */
+	flops: number;
+}
+
+/** How large a model is, without its weights. */
+export interface ModelShape {
+	/** Shapes of all parameters, by checkpoint key. */
+	readonly parameters: ReadonlyMap<string, readonly number[]>;
+	readonly vocabulary: number;
+	readonly hiddenSize: number;
+	/** Tokens that an image of so many pixels takes. */
+	tokensPerImage(pixels: number): number;
+	pass(batch: BatchShape, options: PassOptions): PassSize;
+}

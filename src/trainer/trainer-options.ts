@@ -1,5 +1,6 @@
 /** What a training run can be told; names and defaults are LightRFT's and transformers' where they have them. */
 import { z } from "zod";
+import type { WorkerGroup } from "../backend/cluster/worker-group.js";
 import type { AdapterFacts, TrainableModel } from "../model/generative-model.js";
 import type { LrScheduleOptions, LrScheduler } from "./lr-schedule.js";
 import type { OptimizerName } from "./make-optimizer.js";
@@ -64,6 +65,11 @@ export interface TrainerOptions {
 	packing?: boolean;
 	/** Most tokens of a packed row. Default: those of the step's longest conversation. */
 	packLength?: number;
+	/**
+	 * The processes that train together (`joinWorkers`), with the same rows and options in each: every one computes its share of each step and makes the
+	 * same update, the first one writes. `evaluate` is called in all of them and must give the same scores in all. Default: one process alone.
+	 */
+	workers?: WorkerGroup;
 	/** Scores the model, e.g. on held-out pairs; called every `evalEvery` steps and after the last. */
 	evaluate?: (model: TrainableModel, step: number) => Promise<Record<string, number>>;
 	/** Default: after the last step only. */
@@ -72,6 +78,10 @@ export interface TrainerOptions {
 	bestMetric?: string;
 	/** Default true; false for a loss. */
 	greaterIsBetter?: boolean;
+	/** Evaluations in a row that bring no better `bestMetric`, after which training ends. Default: it goes on. */
+	earlyStoppingPatience?: number;
+	/** What a score must exceed the best by to count as better. Default 0. */
+	earlyStoppingThreshold?: number;
 	/** Steps between checkpoints. Default: the final model only. */
 	saveSteps?: number;
 	/** Newest checkpoints kept, and beside them the best. Default: all. */
@@ -118,19 +128,35 @@ export function resolveOptions({
 	promptMaxLen = 13000,
 	evalEvery = Infinity,
 	greaterIsBetter = true,
+	earlyStoppingPatience = Infinity,
+	earlyStoppingThreshold = 0,
 	saveSteps = Infinity,
 	saveTotalLimit = Infinity,
 	loggingSteps = 1,
 	onEvent = () => {},
 	...others
 }: TrainerOptions) {
-	checkCounts({ trainBatchSize, microTrainBatchSize, maxEpochs, maxSteps, evalEvery, saveSteps, saveTotalLimit, loggingSteps });
+	checkCounts({ trainBatchSize, microTrainBatchSize, maxEpochs, maxSteps, evalEvery, earlyStoppingPatience });
+	checkCounts({ saveSteps, saveTotalLimit, loggingSteps });
+	if (earlyStoppingPatience < Infinity && others.bestMetric === undefined) {
+		throw new RangeError("Trainer: earlyStoppingPatience without bestMetric; expected the evaluation's score to stop by");
+	}
 	checkShares({ labelSmoothing, minLrRatio: others.minLrRatio ?? 0 });
 	return {
 		...{ trainBatchSize, microTrainBatchSize, gradientCheckpointing, eager, maxEpochs, maxSteps, seed, promptMaxLen },
 		...{ learningRate, lrScheduler, lrDecayRatio, warmupRatio, optimizer, betas, weightDecay, maxGradNorm, freeze },
 		...{ labelSmoothing, neftuneNoiseAlpha, groupByLength, packing },
-		...{ evalEvery, greaterIsBetter, saveSteps, saveTotalLimit, loggingSteps, onEvent, ...others },
+		...{
+			evalEvery,
+			greaterIsBetter,
+			earlyStoppingPatience,
+			earlyStoppingThreshold,
+			saveSteps,
+			saveTotalLimit,
+			loggingSteps,
+			onEvent,
+			...others,
+		},
 	};
 }
 
@@ -165,7 +191,11 @@ export function decisiveOptions(
 		betas: options.optimizer === "adamw" ? [...options.betas] : null,
 		freeze: [...options.freeze],
 		...(adapter && { adapter: z.json().parse(adapter.settings) }),
-		...(adapter?.dropout && { microTrainBatchSize: options.microTrainBatchSize, packing: options.packing }),
+		...(adapter?.dropout && {
+			microTrainBatchSize: options.microTrainBatchSize,
+			packing: options.packing,
+			processes: options.workers?.size ?? 1,
+		}),
 		...(adapter?.dropout && options.packing && { packLength: options.packLength ?? null }),
 	};
 }

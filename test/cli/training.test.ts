@@ -1,6 +1,6 @@
 /** `train` and `run` stopped while they train, and continued by the same command. */
 import { existsSync } from "node:fs";
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
@@ -166,4 +166,30 @@ it("trains an adapter, goes on with it, and merges it", async () => {
 	expect((await succeed(further)).stderr).toMatch(/adapter: 1792 parameters/);
 	await succeed(["merge-adapter", "--adapter", at("further"), "--save_path", at("merged")]);
 	expect(await readdir(at("merged"))).toEqual(expect.arrayContaining(["config.json", "model.safetensors", "tokenizer.json"]));
+});
+
+it("train --dry_run prints the plan, and writes and loads nothing; a config.json alone is enough", async () => {
+	const { stdout, stderr } = await succeed(train("planned", "--dry_run", "--backend", "wasm", "--optim", "adafactor"));
+	expect(stderr).toMatch(/lengths: of 4 of 4 conversations/);
+	expect(stdout).toMatch(
+		/conversations {2}4, .*\nparameters .*trained .*\(100\.0 %\)\nsteps {10}6, .*\ntime .*GFLOP\/s.*\nmemory .*: it fits/,
+	);
+	expect(existsSync(at("planned"))).toBe(false);
+	await mkdir(at("bare"));
+	await copyFile("test/fixtures/qwen2_5_vl-configs/72B.json", at("bare", "config.json"));
+	const bare = [
+		"train",
+		"--dry_run",
+		"--pretrain",
+		at("bare"),
+		"--train_data",
+		at("rows.json"),
+		"--save_path",
+		at("x"),
+		"--backend",
+		"wasm",
+	];
+	const published = await succeed(bare);
+	expect(published.stderr).toMatch(/estimated at 4 characters a token/);
+	expect(published.stdout).toMatch(/73\.41 B[\s\S]*does not fit[\s\S]*--optim adafactor/);
 });

@@ -48,7 +48,7 @@ describe("parseOptions", () => {
 	it.each<[object, RegExp]>([
 		[{ data_path: "pairs:a.json" }, /--data_mapping is missing: for pairs: sources/],
 		[{ data_path: "pairs:a.json", data_mapping: { prompt: "p" } }, /--data_mapping: mapping: imageA: expected string, got nothing/],
-		[{ decontaminate: "pairs:a.json" }, /--decontaminate: expected sources with a schema of their own, not pairs:/],
+		[{ decontaminate: "pairs:a.json" }, /--decontaminate_mapping is missing: for pairs: sources among them/],
 		[{ shard: "0/4" }, /--shard: expected i\/n with i from 1 to n, such as 1\/4 to 4\/4, got "0\/4"/],
 		[{ data_path: "hpdv3:a.json@0.7,genai:b.parquet" }, /--data_path: source "genai:b\.parquet": expected a weight/],
 	])("refuses %j", (wrong, message) => expect(() => parseOptions(sampleOptions, { ...SAMPLE, ...wrong })).toThrow(message));
@@ -71,7 +71,7 @@ describe("parseOptions", () => {
 		[{ top_p: "1.5" }, '--top_p: expected a number above 0, 1 or less, got "1.5"'],
 		[{ temperature: "NaN" }, '--temperature: expected a number, 0 or more, got "NaN"'],
 		[{ backend: "gpu" }, '--backend: expected auto, native-gpu, native-cpu, wasm or cpu, got "gpu"'],
-		[{ dtype: "float16" }, '--dtype: expected auto, float32 or bfloat16, got "float16"'],
+		[{ dtype: "float16" }, '--dtype: expected auto, float32, bfloat16 or int8, got "float16"'],
 		[{ bf16: true, dtype: "float32" }, "--bf16: expected it or --dtype float32, not both"],
 		[{ data_path: "pairs.json" }, '--data_path: source "pairs.json": expected "schema:path"'],
 		[{ model_path: "Qwen/Qwen2.5-VL-3B-Instruct" }, "--model_path: expected the folder of a Hugging Face checkpoint"],

@@ -1,4 +1,5 @@
-// What stands between a decoder's products, in one pass over memory each where TensorFlow's ops take five: the root mean square norm and SwiGLU. Results
+// What stands between a decoder's products, in one pass over memory each where TensorFlow's ops take five: the root mean square norm, SwiGLU, biases and
+// rotary positions. Results
 // can be rounded to bfloat16 (nearest even) on the way, for a product that computes in it.
 #pragma once
 
@@ -68,11 +69,15 @@ inline void NormRow(const float *x, const float *w, float eps, size_t width, Out
   for (size_t c = 0; c < width; c++) Store(x[c] * r * w[c], y + c);
 }
 
+inline float Silu(float g) { return g / (1.0f + Exp(-g)); }
+
+// Biases: [width] of gate and of up, or none.
 template <typename In>
-inline void SwigluRange(const In *gate, const In *up, size_t count, In *y) {
-  for (size_t i = 0; i < count; i++) {
-    const float g = ToFloat(gate[i]);
-    Store(g / (1.0f + Exp(-g)) * ToFloat(up[i]), y + i);
+inline void SwigluRow(const In *gate, const In *up, const float *gate_bias, const float *up_bias, size_t width, In *y) {
+  if (gate_bias == nullptr) {
+    for (size_t c = 0; c < width; c++) Store(Silu(ToFloat(gate[c])) * ToFloat(up[c]), y + c);
+  } else {
+    for (size_t c = 0; c < width; c++) Store(Silu(ToFloat(gate[c]) + gate_bias[c]) * (ToFloat(up[c]) + up_bias[c]), y + c);
   }
 }
 
@@ -82,8 +87,34 @@ FUSED_ROWS_CLONES inline void NormRows(const float *x, const float *w, float eps
 FUSED_ROWS_CLONES inline void NormRowsBf16(const float *x, const float *w, float eps, size_t rows, size_t width, Bf16 *y, float *inverse) {
   for (size_t n = 0; n < rows; n++) NormRow(x + n * width, w, eps, width, y + n * width, inverse + n);
 }
-FUSED_ROWS_CLONES inline void Swiglu(const float *gate, const float *up, size_t count, float *y) { SwigluRange(gate, up, count, y); }
-FUSED_ROWS_CLONES inline void SwigluBf16(const Bf16 *gate, const Bf16 *up, size_t count, Bf16 *y) { SwigluRange(gate, up, count, y); }
+FUSED_ROWS_CLONES inline void Swiglu(const float *gate, const float *up, const float *gate_bias, const float *up_bias, size_t rows, size_t width,
+                                     float *y) {
+  for (size_t n = 0; n < rows; n++) SwigluRow(gate + n * width, up + n * width, gate_bias, up_bias, width, y + n * width);
+}
+FUSED_ROWS_CLONES inline void SwigluBf16(const Bf16 *gate, const Bf16 *up, const float *gate_bias, const float *up_bias, size_t rows, size_t width,
+                                         Bf16 *y) {
+  for (size_t n = 0; n < rows; n++) SwigluRow(gate + n * width, up + n * width, gate_bias, up_bias, width, y + n * width);
+}
+
+// x + bias, widened
+FUSED_ROWS_CLONES inline void WidenBias(const Bf16 *x, const float *bias, size_t rows, size_t width, float *y) {
+  for (size_t n = 0; n < rows; n++)
+    for (size_t c = 0; c < width; c++) y[n * width + c] = ToFloat(x[n * width + c]) + bias[c];
+}
+
+// Each head of a row by the row's angles: y[j] = x[j] · cos[j] + x[j ± D/2] · signed_sin[j]
+FUSED_ROWS_CLONES inline void Rotary(const float *x, const float *cos, const float *signed_sin, size_t rows, size_t heads, size_t dim, float *y) {
+  const size_t half = dim / 2;
+  for (size_t n = 0; n < rows; n++) {
+    const float *const c = cos + n * dim, *const s = signed_sin + n * dim;
+    for (size_t h = 0; h < heads; h++) {
+      const float *const from = x + (n * heads + h) * dim;
+      float *const to = y + (n * heads + h) * dim;
+      for (size_t j = 0; j < half; j++) to[j] = from[j] * c[j] + from[j + half] * s[j];
+      for (size_t j = half; j < dim; j++) to[j] = from[j] * c[j] + from[j - half] * s[j];
+    }
+  }
+}
 
 // Calls part(begin, end) for ranges of `count` things of `size` elements each, on the threads of the pool.
 template <typename Part>

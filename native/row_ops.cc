@@ -2,11 +2,15 @@
 //
 //     FewRowsMatMul(x: float [N, in], w: T [out, in], scale: S * float [out]) -> float [N, out]     T: float, bfloat16, int8; S: 0 or 1
 //     FusedRmsNorm(x: float [N, C], w: float [C], eps) -> y: T [N, C], inverse_rms: float [N, 1]    T: float, bfloat16
-//     FusedSwiglu(gate: T, up: T) -> y: T                                                           T: float, bfloat16
+//     FusedSwiglu(gate: T [N, C], up: T [N, C], biases: B * float [C]) -> y: T [N, C]               T: float, bfloat16; B: 0 or 2
+//     FusedWidenBias(x: bfloat16 [N, C], bias: float [C]) -> y: float [N, C]
+//     FusedRotary(x: float [N, H, D], cos: float [N, 1, D], signed_sin: float [N, 1, D]) -> y: float [N, H, D]
 #pragma GCC optimize("O3")  // the addon is compiled with -O2, which keeps the sums of the inner loops in memory
 #include "row_ops.h"
 
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "few_rows.h"
 #include "fused_rows.h"
@@ -38,7 +42,7 @@ namespace row_ops {
 #ifdef ROW_OPS_SUPPORTED
 namespace {
 
-constexpr char kMatMul[] = "FewRowsMatMul", kNorm[] = "FusedRmsNorm", kSwiglu[] = "FusedSwiglu";
+constexpr char kMatMul[] = "FewRowsMatMul", kNorm[] = "FusedRmsNorm", kSwiglu[] = "FusedSwiglu", kBias[] = "FusedWidenBias", kRotary[] = "FusedRotary";
 
 struct Status {
   TF_Status *const status = TF_NewStatus();
@@ -48,6 +52,9 @@ struct Status {
 
 struct Input {
   TF_Tensor *tensor = nullptr;
+  Input() = default;
+  Input(const Input &) = delete;
+  Input(Input &&other) noexcept : tensor(std::exchange(other.tensor, nullptr)) {}
   ~Input() {
     if (tensor) TF_DeleteTensor(tensor);
   }
@@ -176,28 +183,96 @@ void ComputeNorm(void *kernel, TF_OpKernelContext *context) {
   });
 }
 
+// All inputs of an op; false, with the failure reported, if one can't be had.
+bool GetInputs(TF_OpKernelContext *context, std::vector<Input> *inputs, Status *status) {
+  inputs->resize(TF_NumInputs(context));
+  for (size_t i = 0; i < inputs->size(); i++) {
+    TF_GetInput(context, static_cast<int>(i), &(*inputs)[i].tensor, status->status);
+    if (!status->ok()) {
+      TF_OpKernelContext_Failure(context, status->status);
+      return false;
+    }
+  }
+  return true;
+}
+
+// An output of `like`'s shape; null, with the failure reported, if there is no memory for it.
+TF_Tensor *AllocateLike(TF_OpKernelContext *context, const Input &like, TF_DataType type, Status *status) {
+  std::vector<int64_t> shape(TF_NumDims(like.tensor));
+  for (size_t i = 0; i < shape.size(); i++) shape[i] = TF_Dim(like.tensor, static_cast<int>(i));
+  const size_t bytes = static_cast<size_t>(TF_TensorElementCount(like.tensor)) * TF_DataTypeSize(type);
+  TF_Tensor *const y = TF_AllocateOutput(context, 0, type, shape.data(), static_cast<int>(shape.size()), bytes, status->status);
+  if (!status->ok()) TF_OpKernelContext_Failure(context, status->status);
+  return status->ok() ? y : nullptr;
+}
+
+const float *Floats(const Input &input) { return static_cast<const float *>(TF_TensorData(input.tensor)); }
+
 void ComputeSwiglu(void *, TF_OpKernelContext *context) {
   Status status;
-  Input gate, up, y;
-  TF_GetInput(context, 0, &gate.tensor, status.status);
-  if (status.ok()) TF_GetInput(context, 1, &up.tensor, status.status);
-  if (!status.ok()) return TF_OpKernelContext_Failure(context, status.status);
-  if (ShapeOf(gate) != ShapeOf(up)) {
-    return Fail(context, &status, std::string(kSwiglu) + ": expected two tensors of one shape, got " + ShapeOf(gate) + " and " + ShapeOf(up));
+  std::vector<Input> in;
+  if (!GetInputs(context, &in, &status)) return;
+  if (TF_NumDims(in[0].tensor) != 2 || ShapeOf(in[0]) != ShapeOf(in[1])) {
+    return Fail(context, &status, std::string(kSwiglu) + ": expected two tensors [N, C], got " + ShapeOf(in[0]) + " and " + ShapeOf(in[1]));
   }
-  const TF_DataType type = TF_TensorType(gate.tensor);
-  std::vector<int64_t> shape(TF_NumDims(gate.tensor));
-  for (size_t i = 0; i < shape.size(); i++) shape[i] = TF_Dim(gate.tensor, static_cast<int>(i));
-  y.tensor = TF_AllocateOutput(context, 0, type, shape.data(), static_cast<int>(shape.size()), TF_TensorByteSize(gate.tensor), status.status);
-  if (!status.ok()) return TF_OpKernelContext_Failure(context, status.status);
-  const void *const g = TF_TensorData(gate.tensor), *const u = TF_TensorData(up.tensor);
+  const size_t width = in[0].dim(1);
+  const bool biased = in.size() == 4;
+  if (in.size() != 2 && !(biased && TF_NumDims(in[2].tensor) == 1 && TF_NumDims(in[3].tensor) == 1 && in[2].dim(0) == width && in[3].dim(0) == width)) {
+    return Fail(context, &status, std::string(kSwiglu) + ": expected no biases, or two [C] of " + ShapeOf(in[0]));
+  }
+  const TF_DataType type = TF_TensorType(in[0].tensor);
+  Input y;
+  y.tensor = AllocateLike(context, in[0], type, &status);
+  if (!y.tensor) return;
+  const float *const gate_bias = biased ? Floats(in[2]) : nullptr, *const up_bias = biased ? Floats(in[3]) : nullptr;
+  const void *const g = TF_TensorData(in[0].tensor), *const u = TF_TensorData(in[1].tensor);
   void *const to = TF_TensorData(y.tensor);
-  InParts(static_cast<size_t>(TF_TensorElementCount(gate.tensor)), 1, [&](size_t begin, size_t end) {
+  InParts(in[0].dim(0), width, [&](size_t begin, size_t end) {
+    const size_t at = begin * width, rows = end - begin;
     if (type == TF_FLOAT) {
-      Swiglu(static_cast<const float *>(g) + begin, static_cast<const float *>(u) + begin, end - begin, static_cast<float *>(to) + begin);
+      Swiglu(static_cast<const float *>(g) + at, static_cast<const float *>(u) + at, gate_bias, up_bias, rows, width, static_cast<float *>(to) + at);
     } else {
-      SwigluBf16(static_cast<const Bf16 *>(g) + begin, static_cast<const Bf16 *>(u) + begin, end - begin, static_cast<Bf16 *>(to) + begin);
+      SwigluBf16(static_cast<const Bf16 *>(g) + at, static_cast<const Bf16 *>(u) + at, gate_bias, up_bias, rows, width, static_cast<Bf16 *>(to) + at);
     }
+  });
+}
+
+void ComputeBias(void *, TF_OpKernelContext *context) {
+  Status status;
+  std::vector<Input> in;
+  if (!GetInputs(context, &in, &status)) return;
+  if (TF_NumDims(in[0].tensor) != 2 || TF_NumDims(in[1].tensor) != 1 || in[0].dim(1) != in[1].dim(0)) {
+    return Fail(context, &status, std::string(kBias) + ": expected x [N, C] and bias [C], got " + ShapeOf(in[0]) + " and " + ShapeOf(in[1]));
+  }
+  Input y;
+  y.tensor = AllocateLike(context, in[0], TF_FLOAT, &status);
+  if (!y.tensor) return;
+  const size_t width = in[0].dim(1);
+  const Bf16 *const x = static_cast<const Bf16 *>(TF_TensorData(in[0].tensor));
+  float *const to = static_cast<float *>(TF_TensorData(y.tensor));
+  InParts(in[0].dim(0), width, [&](size_t begin, size_t end) { WidenBias(x + begin * width, Floats(in[1]), end - begin, width, to + begin * width); });
+}
+
+void ComputeRotary(void *, TF_OpKernelContext *context) {
+  Status status;
+  std::vector<Input> in;
+  if (!GetInputs(context, &in, &status)) return;
+  bool fits = TF_NumDims(in[0].tensor) == 3 && in[0].dim(2) % 2 == 0;
+  for (int i = 1; i < 3; i++) {
+    fits = fits && TF_NumDims(in[i].tensor) == 3 && in[i].dim(0) == in[0].dim(0) && in[i].dim(1) == 1 && in[i].dim(2) == in[0].dim(2);
+  }
+  if (!fits) {
+    return Fail(context, &status, std::string(kRotary) + ": expected x [N, H, D] of an even D and two tables [N, 1, D], got " + ShapeOf(in[0]) + ", " +
+                                      ShapeOf(in[1]) + " and " + ShapeOf(in[2]));
+  }
+  Input y;
+  y.tensor = AllocateLike(context, in[0], TF_FLOAT, &status);
+  if (!y.tensor) return;
+  const size_t heads = in[0].dim(1), dim = in[0].dim(2);
+  float *const to = static_cast<float *>(TF_TensorData(y.tensor));
+  InParts(in[0].dim(0), heads * dim, [&](size_t begin, size_t end) {
+    const size_t at = begin * heads * dim;
+    Rotary(Floats(in[0]) + at, Floats(in[1]) + begin * dim, Floats(in[2]) + begin * dim, end - begin, heads, dim, to + at);
   });
 }
 
@@ -235,7 +310,10 @@ std::string RegisterOnce() {
                 Compute, nullptr}) &&
       Register({kNorm, {"T: {float, bfloat16}", "eps: float"}, {"x: float", "w: float"}, {"y: T", "inverse_rms: float"}, InferNormShape,
                 CreateNorm, ComputeNorm, DeleteNorm}) &&
-      Register({kSwiglu, {"T: {float, bfloat16}"}, {"gate: T", "up: T"}, {"y: T"}, InferFirstShape, nullptr, ComputeSwiglu, nullptr});
+      Register({kSwiglu, {"T: {float, bfloat16}", "B: int >= 0"}, {"gate: T", "up: T", "biases: B * float"}, {"y: T"}, InferFirstShape, nullptr,
+                ComputeSwiglu, nullptr}) &&
+      Register({kBias, {}, {"x: bfloat16", "bias: float"}, {"y: float"}, InferFirstShape, nullptr, ComputeBias, nullptr}) &&
+      Register({kRotary, {}, {"x: float", "cos: float", "signed_sin: float"}, {"y: float"}, InferFirstShape, nullptr, ComputeRotary, nullptr});
   if (!registered) return "";
   return best == Instructions::kAvx512Bf16 ? "avx512_bf16" : best == Instructions::kAvx512 ? "avx512f" : "avx2";
 }

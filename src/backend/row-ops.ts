@@ -5,7 +5,7 @@
  */
 import { currentNativeBackend } from "./native-binding.js";
 import { executeNative, floatAttr, intAttr, nativeBackend, nativeTypeOf, TF_TYPE, typeAttr } from "./native-types.js";
-import type { Tensor, Tensor1D, Tensor2D } from "./tf.js";
+import type { Tensor, Tensor1D, Tensor2D, Tensor3D } from "./tf.js";
 
 /** From more rows on TensorFlow's product is faster (docs/decisions/few-rows.md). */
 const MOST_ROWS = 32;
@@ -47,7 +47,24 @@ export function fusedRmsNorm(x: Tensor2D, weight: Tensor, eps: number, narrow = 
 	return outputs.map((output) => backend.createOutputTensor(output)) as [Tensor2D, Tensor2D];
 }
 
-/** silu(gate) · up, computed in float32; both float32, or both bfloat16 and so is the result. */
-export function fusedSwiglu<T extends Tensor>(gate: T, up: T): T {
-	return executeNative("FusedSwiglu", [typeAttr("T", nativeTypeOf(gate) ?? TF_TYPE.float)], [gate, up]) as T;
+/**
+ * silu(gate + its bias) · (up + its bias), computed in float32
+ * @param gate [N, C], float32 or bfloat16
+ * @param up of the same shape and type
+ * @param biases [C] each, or none
+ * @returns of the same shape and type
+ */
+export function fusedSwiglu(gate: Tensor2D, up: Tensor2D, biases: readonly Tensor[] = []): Tensor2D {
+	const attrs = [typeAttr("T", nativeTypeOf(gate) ?? TF_TYPE.float), intAttr("B", biases.length)];
+	return executeNative("FusedSwiglu", attrs, [gate, up, ...biases]) as Tensor2D;
+}
+
+/** x + bias in float32. @param x [N, C] bfloat16 @param bias [C] */
+export function fusedWidenBias(x: Tensor2D, bias: Tensor): Tensor2D {
+	return executeNative("FusedWidenBias", [], [x, bias]) as Tensor2D;
+}
+
+/** x · cos + x's swapped halves · signedSin. @param x [N, H, D] @param cos [N, 1, D] @param signedSin [N, 1, D] */
+export function fusedRotary(x: Tensor3D, cos: Tensor3D, signedSin: Tensor3D): Tensor3D {
+	return executeNative("FusedRotary", [], [x, cos, signedSin]) as Tensor3D;
 }

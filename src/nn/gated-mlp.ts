@@ -1,4 +1,3 @@
-import { hasRowOps } from "../backend/row-ops.js";
 import type { Tensor2D } from "../backend/tf.js";
 import { swiglu } from "./activations.js";
 import { Linear } from "./linear.js";
@@ -19,8 +18,11 @@ export class GatedMlp {
 	/** Where there is an op that reads them so, what is between the products stays in bfloat16. @param x [N, C] → [N, C] */
 	forward(x: Tensor2D): Tensor2D {
 		const { gate_proj, up_proj, down_proj } = this;
-		const narrow = hasRowOps() && [gate_proj, up_proj].every((projection) => projection.isNarrow(x.shape[0]));
-		const [gate, up] = [gate_proj, up_proj].map((projection) => (narrow ? projection.forwardNarrow(x) : projection.forward(x)));
-		return down_proj.forward(swiglu(gate, up));
+		const projections = [gate_proj, up_proj];
+		if (!projections.every((projection) => projection.isNarrow(x.shape[0]))) {
+			return down_proj.forward(swiglu(gate_proj.forward(x), up_proj.forward(x)));
+		}
+		const biases = projections.flatMap(({ bias }) => bias ?? []);
+		return down_proj.forward(swiglu(gate_proj.forwardNarrow(x), up_proj.forwardNarrow(x), biases));
 	}
 }

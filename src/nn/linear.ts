@@ -1,11 +1,11 @@
 import { add, type Tensor2D, type Variable } from "../backend/tf.js";
 import type { ParameterScope } from "./parameter-scope.js";
-import type { WeightMatrix } from "./weight-matrix.js";
+import { type WeightMatrix, widenBias } from "./weight-matrix.js";
 
 /** y = x Wᵀ + b, with W [out, in] as PyTorch stores it. */
 export class Linear {
+	readonly bias?: Variable;
 	private readonly weight: WeightMatrix;
-	private readonly bias?: Variable;
 
 	constructor(p: ParameterScope, { bias }: { bias: boolean }) {
 		this.weight = p.matrix("weight");
@@ -17,16 +17,17 @@ export class Linear {
 	 * @returns [N, out]
 	 */
 	forward(x: Tensor2D): Tensor2D {
-		const y = this.weight.project(x);
-		return this.bias ? add(y, this.bias) : y;
+		const { bias, weight } = this;
+		if (!bias) return weight.project(x);
+		return weight.isNarrow(x.shape[0]) ? widenBias(weight.projectNarrow(x), bias) : add(weight.project(x), bias);
 	}
 
 	/** Whether `forwardNarrow` can be called for so many rows of x. */
 	isNarrow(rows: number): boolean {
-		return !this.bias && this.weight.isNarrow(rows);
+		return this.weight.isNarrow(rows);
 	}
 
-	/** As `forward`, and the result is left in bfloat16. */
+	/** As `forward` but without the bias, and the result is left in bfloat16. */
 	forwardNarrow(x: Tensor2D): Tensor2D {
 		return this.weight.projectNarrow(x);
 	}

@@ -6,7 +6,8 @@
  *
  * The tables are computed on the host in float32, as the reference does: angle = fround(position · invFreq).
  */
-import { add, concat, customGrad, type GradSaveFunc, mul, split, type Tensor, type Tensor3D, tensor3d } from "../backend/tf.js";
+import { fusedRotary, hasRowOps } from "../backend/row-ops.js";
+import { add, concat, customGrad, type GradSaveFunc, mul, neg, split, type Tensor, type Tensor3D, tensor3d } from "../backend/tf.js";
 
 /** cos and signed sin, each [N, 1, D]; the first half of `signedSin` is negated. */
 export type RotaryTables = {
@@ -53,9 +54,13 @@ export function applyRotary(x: Tensor3D, { cos, signedSin }: RotaryTables): Tens
 		const [x, save] = args as unknown as [Tensor3D, GradSaveFunc];
 		save([cos, signedSin]);
 		return {
-			value: add(mul(x, cos), mul(swapHalves(x), signedSin)),
-			gradFunc: (dy: Tensor, saved: Tensor[]) => add(mul(dy, saved[0]), swapHalves(mul(dy, saved[1]) as Tensor3D)),
+			value: turn(x, cos, signedSin),
+			gradFunc: (dy: Tensor, [cos, signedSin]: Tensor[]) => turn(dy as Tensor3D, cos as Tensor3D, neg(signedSin) as Tensor3D), // back
 		};
 	});
 	return op(x) as Tensor3D;
+}
+
+function turn(x: Tensor3D, cos: Tensor3D, signedSin: Tensor3D): Tensor3D {
+	return hasRowOps() ? fusedRotary(x, cos, signedSin) : add(mul(x, cos), mul(swapHalves(x), signedSin));
 }

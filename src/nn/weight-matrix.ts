@@ -6,7 +6,7 @@
 import { gatherBfloat16, isBfloat16, matMulBfloat16, reshapeBfloat16, toBfloat16, toFloat32 } from "../backend/bfloat16.js";
 import { fromInt8 } from "../backend/int8.js";
 import { gatherNative, TF_TYPE } from "../backend/native-types.js";
-import { fewRowsMatMul, isFewRows } from "../backend/row-ops.js";
+import { fewRowsMatMul, fusedWidenBias, hasRowOps, isFewRows } from "../backend/row-ops.js";
 import {
 	customGrad,
 	type GradSaveFunc,
@@ -15,6 +15,7 @@ import {
 	mul,
 	reshape,
 	scatterND,
+	sum,
 	type Tensor,
 	type Tensor1D,
 	type Tensor2D,
@@ -48,9 +49,9 @@ export class WeightMatrix {
 		return matMul(x, (weight.rank === 2 ? weight : reshape(weight, [weight.shape[0], -1])) as Tensor as Tensor2D, false, true);
 	}
 
-	/** Whether `projectNarrow` can be called for so many rows of x. */
+	/** Whether `projectNarrow` can be called for so many rows of x, and the backend has ops that read its result (row-ops.ts). */
 	isNarrow(rows: number): boolean {
-		return this.bfloat16 && !this.scale && !isFewRows(rows);
+		return this.bfloat16 && !this.scale && hasRowOps() && !isFewRows(rows);
 	}
 
 	/** As `project`, and the result stays in bfloat16, for what reads it so. */
@@ -80,6 +81,15 @@ export class WeightMatrix {
 		});
 		return op(weight) as Tensor2D;
 	}
+}
+
+/** x + bias in float32. @param x [N, C] bfloat16 @param bias [C] */
+export function widenBias(x: Tensor2D, bias: Variable): Tensor2D {
+	const op = customGrad((...args) => ({
+		value: fusedWidenBias(args[0] as Tensor2D, args[1] as Tensor),
+		gradFunc: (dy: Tensor) => [dy, sum(dy, 0)],
+	}));
+	return op(x, bias) as Tensor2D;
 }
 
 /** Integers up to 127 are exact in bfloat16, so the scale can come after the product. */

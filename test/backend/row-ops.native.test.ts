@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { toBfloat16, toFloat32 } from "../../src/backend/bfloat16.js";
 import { fromInt8, isInt8, toInt8 } from "../../src/backend/int8.js";
-import { fewRowsMatMul, fusedRmsNorm, fusedSwiglu, hasRowOps } from "../../src/backend/row-ops.js";
+import { fewRowsMatMul, fusedRmsNorm, fusedRotary, fusedSwiglu, fusedWidenBias, hasRowOps } from "../../src/backend/row-ops.js";
 import { selectBackend } from "../../src/backend/select-backend.js";
 import {
 	add,
@@ -10,14 +10,18 @@ import {
 	mean,
 	memory,
 	mul,
+	neg,
 	randomNormal,
 	rsqrt,
 	sigmoid,
+	split,
 	square,
 	type Tensor,
 	type Tensor2D,
+	type Tensor3D,
 	tidy,
 } from "../../src/backend/tf.js";
+import { rotaryTables } from "../../src/nn/rotary.js";
 import { nativeMissing } from "./native-runtime.js";
 
 const SHAPES = [
@@ -43,6 +47,10 @@ describe.skipIf(nativeMissing)("ops of our own", () => {
 		return a.reduce((m, v, i) => Math.max(m, Math.abs(v - b[i])), 0) / largest;
 	}
 
+	const tablesOf = (rows: number): [Tensor3D, Tensor3D] => {
+		const { cos, signedSin } = rotaryTables(new Float32Array(rows), 1);
+		return [cos, signedSin];
+	};
 	const draw = (rows: number, columns: number, seed: number) => randomNormal([rows, columns], 0, 1, "float32", seed) as Tensor2D;
 
 	it.runIf(process.arch === "x64")("has the op on a processor with AVX2, which every one of these machines has", () => {
@@ -119,10 +127,34 @@ describe.skipIf(nativeMissing)("ops of our own", () => {
 		expect(await distance(toFloat32(fusedSwiglu(narrowGate, narrowUp)), toFloat32(toBfloat16(wide)))).toBe(0);
 	});
 
-	it("names what does not fit", () => {
-		expect(() => fusedRmsNorm(draw(3, 4, 1), draw(1, 5, 1).flatten(), 1e-6)).toThrow(/FusedRmsNorm: expected x \[N, C\] and w \[C\]/);
-		expect(() => fusedSwiglu(draw(3, 4, 1), draw(4, 3, 1))).toThrow(
-			/FusedSwiglu: expected two tensors of one shape, got \[3,4\] and \[4,3\]/,
+	it("adds SwiGLU's biases, and a bias to a bfloat16 product", async () => {
+		const [gate, up] = [draw(70, 45, 14), draw(70, 45, 15)];
+		const [gateBias, upBias] = [draw(1, 45, 16).flatten(), draw(1, 45, 17).flatten()];
+		const [g, u] = [add(gate, gateBias), add(up, upBias)];
+		expect(await distance(fusedSwiglu(gate, up, [gateBias, upBias]), mul(mul(g, sigmoid(g)), u) as Tensor2D)).toBeLessThan(1e-6);
+		const narrow = toBfloat16(gate);
+		expect(await distance(fusedWidenBias(narrow, gateBias), add(toFloat32(narrow), gateBias) as Tensor2D)).toBe(0);
+	});
+
+	it("turns heads by their rows' angles", async () => {
+		const x = draw(30, 3 * 10, 18).reshape([30, 3, 10]) as Tensor3D;
+		const tables = rotaryTables(
+			Float32Array.from({ length: 30 * 5 }, (_, i) => i / 7),
+			5,
 		);
+		const [a, b] = split(x, 2, 2);
+		const want = add(mul(x, tables.cos), mul(concat([b, a], 2), tables.signedSin));
+		const got = fusedRotary(x, tables.cos, tables.signedSin);
+		expect(await distance(got.reshape([90, 10]), want.reshape([90, 10]))).toBeLessThan(1e-6);
+		// By the negative angles they turn back: the gradient.
+		const back = fusedRotary(got, tables.cos, neg(tables.signedSin) as Tensor3D);
+		expect(await distance(back.reshape([90, 10]), x.reshape([90, 10]))).toBeLessThan(1e-6);
+	});
+
+	it("names what does not fit", () => {
+		expect(() => fusedWidenBias(toBfloat16(draw(3, 4, 1)), draw(1, 5, 1).flatten())).toThrow(/FusedWidenBias: expected x/);
+		expect(() => fusedRotary(draw(3, 4, 1).reshape([3, 2, 2]), ...tablesOf(2))).toThrow(/FusedRotary: expected x \[N, H, D\]/);
+		expect(() => fusedRmsNorm(draw(3, 4, 1), draw(1, 5, 1).flatten(), 1e-6)).toThrow(/FusedRmsNorm: expected x \[N, C\] and w \[C\]/);
+		expect(() => fusedSwiglu(draw(3, 4, 1), draw(4, 3, 1))).toThrow(/FusedSwiglu: expected two tensors \[N, C\], got \[3,4\] and \[4,3\]/);
 	});
 });

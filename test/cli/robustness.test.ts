@@ -114,7 +114,12 @@ it("bad rows within the budget are in the quarantine and in the statistics; rows
 		expect(Object.keys(row).sort()).toEqual(["expected", "field", "file", "got", "kind", "message", "row", "value"]);
 	}
 	const { input } = JSON.parse(await readFile(at("bad", "filtered_samples_stats.json"), "utf8")) as { input: object };
-	expect(input).toEqual({ rows: 9, records: 2, bad: { "wrong-type": 4, "missing-image": 1, "outside-root": 1, "not-json": 1 } });
+	expect(input).toEqual({
+		rows: 9,
+		records: 2,
+		ties: 0,
+		bad: { "wrong-type": 4, "missing-image": 1, "outside-root": 1, "not-json": 1 },
+	});
 	expect(await readFile(at("bad", "filtered_samples_stats.txt"), "utf8")).toMatch(
 		/rows read: 9\nrows quarantined: 7\nrows quarantined as wrong-type: 4\n/,
 	);

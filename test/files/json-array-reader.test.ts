@@ -1,16 +1,17 @@
 /** The reader against `JSON.parse` of the whole text: the same values however the bytes are cut into blocks, and an error where there is one. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { JsonArrayReader } from "../../src/files/json-array-reader.js";
+import { BrokenElement, JsonArrayReader } from "../../src/files/json-array-reader.js";
 import { JsonArraySplitter } from "../../src/files/split-json-array.js";
 
-/** @param text an array @param size of the blocks in bytes */
+/** @param text an array @param size of the blocks in bytes @throws SyntaxError where the array or an element of it is broken */
 function read(text: string, size: number): unknown[] {
 	const bytes = Buffer.from(text).subarray(1); // behind the bracket
 	const reader = new JsonArrayReader();
 	const values: unknown[] = [];
 	for (let at = 0; at < bytes.length; at += size) for (const some of reader.push(bytes.subarray(at, at + size))) values.push(...some);
 	for (const some of reader.end()) values.push(...some);
+	if (values.some((value) => value instanceof BrokenElement)) throw new SyntaxError("a broken element");
 	return values;
 }
 
@@ -75,10 +76,12 @@ describe("a JSON array in blocks", () => {
 		}
 	});
 
-	it("is refused as bytes that are not UTF-8", () => {
+	it("marks an element that is not UTF-8, and reads the ones beside it", () => {
 		const reader = new JsonArrayReader();
-		const bytes = Buffer.from('{"a":"caf\u00e9"}]', "latin1");
-		expect(() => [...reader.push(bytes), ...reader.end()]).toThrow(/bytes that are not UTF-8/);
+		const bytes = Buffer.from('{"a":"caf\u00e9"},{"a":1}]', "latin1");
+		const values = [...reader.push(bytes), ...reader.end()].flat();
+		expect(values[0]).toBeInstanceOf(BrokenElement);
+		expect(values.slice(1)).toEqual([{ a: 1 }]);
 	});
 
 	it("has rows of at most 64 MiB", () => {

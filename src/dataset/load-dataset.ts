@@ -173,6 +173,9 @@ async function* readFiles(
 }
 
 function duplicateOf({ source: { file, row }, prompt, images, preferred }: PreferenceRecord): RowProblem {
-	const [expected, got] = ['a pair that is not there yet (duplicates: "keep", or --keep_duplicates, takes it)', "an earlier row's caption, images and preference"];
+	const [expected, got] = [
+		'a pair that is not there yet (duplicates: "keep", or --keep_duplicates, takes it)',
+		"an earlier row's caption, images and preference",
+	];
 	return { file, row, field: "", kind: "duplicate", expected, got, value: { prompt, images, preferred } };
 }

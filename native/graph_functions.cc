@@ -30,6 +30,25 @@
 namespace tfnodejs {
 namespace {
 
+using Graph = std::unique_ptr<TF_Graph, decltype(&TF_DeleteGraph)>;
+
+Graph ImportGraph(const void *bytes, size_t length, TF_Status *status) {
+  Graph graph(TF_NewGraph(), TF_DeleteGraph);
+  const std::unique_ptr<TF_Buffer, decltype(&TF_DeleteBuffer)> def(TF_NewBufferFromString(bytes, length), TF_DeleteBuffer);
+  const std::unique_ptr<TF_ImportGraphDefOptions, decltype(&TF_DeleteImportGraphDefOptions)> options(
+      TF_NewImportGraphDefOptions(), TF_DeleteImportGraphDefOptions);
+  TF_GraphImportGraphDef(graph.get(), def.get(), options.get(), status);
+  return graph;
+}
+
+// Rejects a promise with an Error.
+void Reject(napi_env env, napi_deferred deferred, const std::string &why) {
+  napi_value message, error;
+  napi_create_string_utf8(env, why.c_str(), NAPI_AUTO_LENGTH, &message);
+  napi_create_error(env, nullptr, message, &error);
+  napi_reject_deferred(env, deferred, error);
+}
+
 // "node:0,node:1" as outputs of the graph; throws a JavaScript error for a name that is not there.
 bool FindOutputs(napi_env env, TF_Graph *graph, const std::string &list, std::vector<TF_Output> *outputs) {
   for (size_t begin = 0; begin < list.size();) {
@@ -66,11 +85,7 @@ napi_value AddFunction(napi_env env, napi_callback_info info) {
   if (!backend) return nullptr;
 
   TF_AutoStatus status;
-  const std::unique_ptr<TF_Graph, decltype(&TF_DeleteGraph)> graph(TF_NewGraph(), TF_DeleteGraph);
-  const std::unique_ptr<TF_Buffer, decltype(&TF_DeleteBuffer)> def(TF_NewBufferFromString(bytes, length), TF_DeleteBuffer);
-  const std::unique_ptr<TF_ImportGraphDefOptions, decltype(&TF_DeleteImportGraphDefOptions)> options(
-      TF_NewImportGraphDefOptions(), TF_DeleteImportGraphDefOptions);
-  TF_GraphImportGraphDef(graph.get(), def.get(), options.get(), status.status);
+  const Graph graph = ImportGraph(bytes, length, status.status);
   ENSURE_TF_OK_RETVAL(env, status, nullptr);
   std::vector<TF_Output> inputs, outputs;
   if (!FindOutputs(env, graph.get(), input_list, &inputs) || !FindOutputs(env, graph.get(), output_list, &outputs)) return nullptr;
@@ -118,11 +133,7 @@ napi_value InferOutputs(napi_env env, napi_callback_info info) {
     return nullptr;
   }
   TF_AutoStatus status;
-  const std::unique_ptr<TF_Graph, decltype(&TF_DeleteGraph)> graph(TF_NewGraph(), TF_DeleteGraph);
-  const std::unique_ptr<TF_Buffer, decltype(&TF_DeleteBuffer)> def(TF_NewBufferFromString(bytes, length), TF_DeleteBuffer);
-  const std::unique_ptr<TF_ImportGraphDefOptions, decltype(&TF_DeleteImportGraphDefOptions)> options(
-      TF_NewImportGraphDefOptions(), TF_DeleteImportGraphDefOptions);
-  TF_GraphImportGraphDef(graph.get(), def.get(), options.get(), status.status);
+  const Graph graph = ImportGraph(bytes, length, status.status);
   ENSURE_TF_OK_RETVAL(env, status, nullptr);
   TF_Operation *const operation = TF_GraphOperationByName(graph.get(), node.c_str());
   if (operation == nullptr || TF_OperationNumOutputs(operation) < static_cast<int>(count)) {
@@ -175,10 +186,7 @@ void CompleteAsync(napi_env env, napi_status, void *data) {
   const std::unique_ptr<AsyncRun> run(static_cast<AsyncRun *>(data));
   napi_delete_async_work(env, run->work);
   if (TF_GetCode(run->status.status) != TF_OK) {
-    napi_value message, error;
-    napi_create_string_utf8(env, TF_Message(run->status.status), NAPI_AUTO_LENGTH, &message);
-    napi_create_error(env, nullptr, message, &error);
-    napi_reject_deferred(env, run->deferred, error);
+    Reject(env, run->deferred, TF_Message(run->status.status));
     return;
   }
   napi_value infos;
@@ -288,13 +296,7 @@ void CompleteRead(napi_env env, napi_status, void *data) {
     handle = TFE_NewTensorHandle(read->tensor, status.status);
     if (TF_GetCode(status.status) != TF_OK) read->error = TF_Message(status.status);
   }
-  if (!read->error.empty()) {
-    napi_value message, error;
-    napi_create_string_utf8(env, (read->path + ": " + read->error).c_str(), NAPI_AUTO_LENGTH, &message);
-    napi_create_error(env, nullptr, message, &error);
-    napi_reject_deferred(env, read->deferred, error);
-    return;
-  }
+  if (!read->error.empty()) return Reject(env, read->deferred, read->path + ": " + read->error);
   napi_resolve_deferred(env, read->deferred, read->backend->GenerateOutputTensorInfo(env, handle));
 }
 

@@ -14,6 +14,7 @@ export { type SetupOptions, type SetupResult, setup } from "./backend/setup.js";
 export { type CheckpointDigest, checkpointDigest } from "./checkpoint/checkpoint-digest.js";
 // Data set
 export type { BadRowOptions, RowCounts } from "./dataset/bad-rows.js";
+export { inDevShare } from "./dataset/dev-share.js";
 export { keyOf } from "./dataset/key-of.js";
 export { type LoadDatasetOptions, loadDataset, type OrderPolicy, type PreferenceRecords } from "./dataset/load-dataset.js";
 export { type ParsedSource, parseSources } from "./dataset/parse-source.js";
@@ -104,10 +105,16 @@ export { readJudgedRollouts } from "./reward/read-judged-rollouts.js";
 export { type FilteredRollouts, type RejectFilteredOptions, rejectFiltered } from "./reward/reject-filtered.js";
 export { type AnyReward, accuracyReward, formatReward, type Reward } from "./reward/rewards.js";
 export { eachJudgement, type RolloutFilter, type Verdict, wholeRecord } from "./reward/rollout-filter.js";
+export { passRates, type SampleBudgetOptions, sampleBudget } from "./reward/sample-budget.js";
 export { collectScores, formatScoreReport, type ScoreCollector, type ScoreReport } from "./reward/score-report.js";
 export { type SelectedRollouts, type SelectionStats, type SelectPerRecordOptions, selectPerRecord } from "./reward/select-per-record.js";
 export { BREAKDOWNS, type BreakdownRow, type BreakdownTable, type StatsBreakdown } from "./reward/stats-breakdown.js";
 export { formatProportion, type Proportion, proportion } from "./reward/wilson-interval.js";
+// Rounds
+export { type PlanSamplesOptions, planSamples, type SamplePlan } from "./rounds/plan-samples.js";
+export type { RoundOutcome, RoundResult, RoundTask } from "./rounds/round.js";
+export { RoundError } from "./rounds/round-file.js";
+export { type RunRoundsOptions, runRounds } from "./rounds/run-rounds.js";
 // Sampling
 export { cotConfiguration, type GenerateCotOptions, generateCoT } from "./sampler/generate-cot.js";
 export { type Journal, type JournalState, type OpenJournalOptions, openJournal } from "./sampler/journal.js";

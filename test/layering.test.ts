@@ -56,10 +56,11 @@ const TABLE: Record<string, Row> = {
 		types: ["dataset", "sampler", "reward"],
 		packages: ["node:fs", "zod", "pure-rand", "@bufbuild/protobuf", "crc-32"],
 	},
+	rounds: { imports: ["files", "sampler", "reward"], types: ["dataset"], packages: ["node:fs", "zod"] },
 	report: { imports: ["files", "dataset", "reward"], packages: ["sharp", "echarts"] },
 	"compile.ts": { imports: ["backend"] },
 	"testing.ts": { imports: [SEAM, "model/answer-form.ts", "model/repetition-detector.ts"], packages: ["node:fs"] },
-	"index.ts": { imports: ["backend", "checkpoint", "files", "dataset", "model", SEAM, "sampler", "reward", "trainer", "report"] },
+	"index.ts": { imports: ["backend", "checkpoint", "files", "dataset", "model", SEAM, "sampler", "reward", "trainer", "rounds", "report"] },
 	cli: {
 		imports: ["index.ts", "../package.json"],
 		packages: ["node:fs", "commander", "cli-progress", "cli-table3", "fastest-levenshtein", "yaml", "zod"],

@@ -342,6 +342,27 @@ const heldOutFlags = {
 	eval_limit: flag(whole().optional(), "at most so many of them; default: all", "N"),
 };
 
+const roundFlags = {
+	rounds: flag(whole().default(1), "rounds of sampling with the newest judge and training, at most; each in a folder round-<n>", "N"),
+	train_from: flag(
+		choice("base", "newest").default("base"),
+		"what each round trains: the judge that the first began with, or the one that the round before has made",
+		"NAME",
+	),
+	patience: flag(whole().default(1), "rounds in a row that may be no better on the dev pairs than the best before them: then it ends", "N"),
+	dev_share: flag(
+		real(0, 0.9).default(0.1),
+		"with --rounds: part of the pairs, by their captions, that is not trained on: the best round is chosen by it; --eval_data_path is reported and chooses nothing",
+		"X",
+	),
+	sample_budget: flag(
+		choice("adaptive", "even").default("adaptive"),
+		"from the second round on; adaptive: none of the pairs that were always right (their judgements are kept), so many more of those right now and then; even: the same of all",
+		"NAME",
+	),
+	max_samples_per_record: flag(whole().optional(), "most of a pair with it; default: four times --samples_per_record", "N"),
+};
+
 const overwrite = flag(toggle().default(false), "replace what an earlier run wrote");
 const relativePaths = flag(toggle().default(false), "write image paths relative to the data root; default: absolute");
 
@@ -392,6 +413,14 @@ const passRatesInOrder = ({ min_pass_rate = 0, max_pass_rate = 1 }: { min_pass_r
 const PASS_RATES_IN_ORDER = { path: ["min_pass_rate"], error: "expected it not to be above --max_pass_rate" };
 const rootForRelative = (o: { relative_paths: boolean; image_root?: string }) => !o.relative_paths || o.image_root !== undefined;
 const ROOT_FOR_RELATIVE = { path: ["relative_paths"], error: "expected --image_root with it: the folder to be relative to" };
+
+const roundsHaveDevPairs = (o: { rounds: number; dev_share: number }) => o.rounds === 1 || o.dev_share > 0;
+const ROUNDS_HAVE_DEV_PAIRS = { path: ["dev_share"], error: "expected more than 0 with --rounds: the best round is chosen by these pairs" };
+const roundsHaveJournals = (o: { rounds: number; journal?: string }) => o.rounds === 1 || o.journal === undefined;
+const ROUNDS_HAVE_JOURNALS = { path: ["journal"], error: "expected none with --rounds: each round has its own, in its folder" };
+const mostSamplesFit = (o: { samples_per_record: number; max_samples_per_record?: number }) =>
+	o.max_samples_per_record === undefined || o.max_samples_per_record >= o.samples_per_record;
+const MOST_SAMPLES_FIT = { path: ["max_samples_per_record"], error: "expected it not to be below --samples_per_record" };
 
 export const sampleOptions = z
 	.strictObject({
@@ -499,12 +528,16 @@ export const runOptions = z
 		relative_paths: relativePaths,
 		...trainingFlags,
 		...heldOutFlags,
+		...roundFlags,
 		...reportFlags,
 		seed,
 		...modelFlags,
 		...journalFlags,
 		overwrite,
 	})
+	.refine(roundsHaveDevPairs, ROUNDS_HAVE_DEV_PAIRS)
+	.refine(roundsHaveJournals, ROUNDS_HAVE_JOURNALS)
+	.refine(mostSamplesFit, MOST_SAMPLES_FIT)
 	.refine(oneDtype, ONE_DTYPE)
 	.refine(notBothQuestions, NOT_BOTH_QUESTIONS)
 	.refine(budgetFits, BUDGET_FITS)

@@ -24,6 +24,8 @@ export interface SurveyedRecords {
 	records: AsyncIterable<PreferenceRecord>;
 	/** Records, each shown order counted. */
 	count: number;
+	/** Samples of all of them; where `samplesOf` was given. */
+	samples?: number;
 	/** What the rows came to. */
 	input: RowCounts;
 }
@@ -32,23 +34,34 @@ const BAD_ROWS_SHOWN = 5;
 /** Where so many rows more than allowed are bad, the rest need not be read to say so. */
 const ENOUGH = 1000;
 
+export interface SurveyOptions {
+	/** File of the bad rows, written anew; not there where there are none. Default: they are only counted. */
+	quarantine?: string;
+	/** The records that are wanted. Default: all. */
+	only?: (record: PreferenceRecord) => boolean;
+	/** Samples of each, to count them. */
+	samplesOf?: (record: PreferenceRecord) => number;
+	/** Of more bad rows than allowed, for the message. Default: --max_bad_rows. */
+	wayOut?: (badRows: number) => string;
+}
+
+const leaveOut = (badRows: number) => `correct them, or leave them out with --max_bad_rows ${badRows}`;
+
 /**
- * @param quarantine file of the bad rows, written anew; not there where there are none. Default: they are only counted.
- * @param wayOut of more bad rows than allowed
  * @throws Error for more bad rows than allowed, or no record at all; DatasetError for a file that can't be read.
  */
 export async function surveyRecords(
 	options: DataOptions,
 	session: Session,
-	quarantine?: string,
-	wayOut = (badRows: number) => `correct them, or leave them out with --max_bad_rows ${badRows}`,
+	{ quarantine, only = () => true, samplesOf, wayOut = leaveOut }: SurveyOptions = {},
 ): Promise<SurveyedRecords> {
 	const { data_path, max_bad_rows: allowed } = options;
 	const sources = data_path.join(", ");
 	const asked = await reading(options);
 	const open = (budget: Pick<LoadDatasetOptions, "onBadRow" | "maxBadRows">) => loadDataset(data_path, { ...asked, ...budget });
-	const surveyed = quarantine === undefined ? await survey(open, allowed, session) : await quarantined(quarantine, open, allowed, session);
-	const { count, input } = surveyed;
+	const counting = { open, allowed, only, samplesOf };
+	const surveyed = quarantine === undefined ? await survey(counting, session) : await quarantined(quarantine, counting, session);
+	const { count, samples, input } = surveyed;
 	const badRows = input.rows - input.records;
 	const where = quarantine !== undefined && badRows > 0 ? ` (all of them: ${quarantine})` : "";
 	const bad = badRows === 1 ? "1 bad row" : `${badRows} bad rows`;
@@ -60,7 +73,12 @@ export async function surveyRecords(
 	if (badRows > 0) session.note(`${bad} left out${where}: ${describeKinds(input)}`);
 	if (count === 0) throw new Error(`${sources}: expected at least one record, got none`);
 	// The survey has reported them; more of them now would be rows that have gone bad meanwhile.
-	return { records: open({ onBadRow: () => undefined, maxBadRows: badRows }), count, input };
+	const again = open({ onBadRow: () => undefined, maxBadRows: badRows });
+	return { records: { [Symbol.asyncIterator]: () => wanted(again, only) }, count, input, ...(samplesOf && { samples }) };
+}
+
+async function* wanted(records: AsyncIterable<PreferenceRecord>, only: (record: PreferenceRecord) => boolean) {
+	for await (const record of records) if (only(record)) yield record;
 }
 
 async function reading(options: DataOptions): Promise<LoadDatasetOptions> {
@@ -85,16 +103,19 @@ export async function readMapping(flag: string, given: string | PairMapping | un
 	}
 }
 
-type Open = (budget: Pick<LoadDatasetOptions, "onBadRow">) => ReturnType<typeof loadDataset>;
-type Survey = Pick<SurveyedRecords, "count" | "input">;
+interface Counting extends Pick<SurveyOptions, "samplesOf"> {
+	open: (budget: Pick<LoadDatasetOptions, "onBadRow">) => ReturnType<typeof loadDataset>;
+	allowed: number;
+	only: (record: PreferenceRecord) => boolean;
+}
+type Survey = Required<Pick<SurveyedRecords, "count" | "samples" | "input">>;
 
 async function survey(
-	open: Open,
-	allowed: number,
+	{ open, allowed, only, samplesOf = () => 1 }: Counting,
 	{ note, signal }: Session,
 	write?: (problem: RowProblem) => Promise<void>,
 ): Promise<Survey> {
-	let [count, badRows] = [0, 0];
+	let [count, samples, badRows] = [0, 0, 0];
 	const stop = new Error("enough bad rows");
 	const records = open({
 		async onBadRow(problem) {
@@ -104,19 +125,21 @@ async function survey(
 		},
 	});
 	try {
-		for await (const _ of records) {
-			count++;
+		for await (const record of records) {
 			signal.throwIfAborted();
+			if (!only(record)) continue;
+			count++;
+			samples += samplesOf(record);
 		}
 	} catch (error) {
 		if (error !== stop) throw error;
 	}
-	return { count, input: records.counts };
+	return { count, samples, input: records.counts };
 }
 
-async function quarantined(file: string, open: Open, allowed: number, session: Session): Promise<Survey> {
+async function quarantined(file: string, counting: Counting, session: Session): Promise<Survey> {
 	const surveyed = await writeJsonLines<object, Survey>(file, (write) =>
-		survey(open, allowed, session, (problem) => write({ message: describeProblem(problem), ...problem })),
+		survey(counting, session, (problem) => write({ message: describeProblem(problem), ...problem })),
 	);
 	if (surveyed.input.rows === surveyed.input.records) await rm(file);
 	return surveyed;
@@ -148,7 +171,7 @@ export async function surveyHeldOut(options: HeldOutOptions, session: Session): 
 		shard: undefined,
 	} as const;
 	const held = { data_path, data_mapping, image_root, limit, seed, orders: "both", shuffle_buffer: 0, ...checks } as const;
-	return surveyRecords(held, session, undefined, () => "correct them, or take them out of the held-out pairs");
+	return surveyRecords(held, session, { wayOut: () => "correct them, or take them out of the held-out pairs" });
 }
 
 /** What `schema:path@weight` sources name: files, folders, patterns. */

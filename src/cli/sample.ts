@@ -15,6 +15,7 @@ import {
 	type Rollout,
 	type RolloutFilter,
 	type RowCounts,
+	type SamplePlan,
 	type WriteExportsOptions,
 	writeExports,
 	writeJsonArray,
@@ -32,6 +33,11 @@ import { dataFiles, formatInput, type SurveyedRecords, surveyRecords } from "./r
 import { drawingOptions, openSampleJournal } from "./sample-journal.js";
 import type { Session } from "./session.js";
 
+/** Records, and in a round how often each is asked and what is carried on. */
+export interface RecordsToSample extends SurveyedRecords {
+	plan?: SamplePlan;
+}
+
 export interface SampleResult {
 	report: FilterReport;
 	/** Rows per exported file; empty without `--export`. */
@@ -46,7 +52,7 @@ export interface SampleResult {
  */
 export async function sampleJudgements(
 	model: GenerativeModel,
-	{ records, count, input }: SurveyedRecords,
+	{ records, count, samples, input, plan }: RecordsToSample,
 	files: SampleFiles,
 	promptTemplate: string | undefined,
 	filters: readonly RolloutFilter[],
@@ -57,10 +63,11 @@ export async function sampleJudgements(
 ): Promise<SampleResult> {
 	const { signal } = session;
 	const { use_cot: useCot } = options;
-	const total = count * options.samples_per_record;
+	const total = samples ?? count * options.samples_per_record;
 	const stage = session.stage("sample", total);
 	const drawing: GenerateCotOptions = {
 		...drawingOptions(options, promptTemplate),
+		...(plan && { samplesPerRecord: plan.samplesOf }),
 		...{ journal, signal },
 		onProgress: ({ done, errors, tokensPerSecond, utilisation }) => {
 			const busy = utilisation === undefined ? "" : `, ${(100 * utilisation).toFixed(0)} % of rows in use`;
@@ -69,8 +76,11 @@ export async function sampleJudgements(
 	};
 	const result = await session
 		.finishing((drain) => {
-			const rollouts = endWhenAborted(generateCoT(records, model, { ...drawing, drain }), signal);
-			return keepRollouts(rollouts, files, filters, useCot, options, { page, input });
+			async function* judgements() {
+				yield* endWhenAborted(generateCoT(records, model, { ...drawing, drain }), signal);
+				if (plan && !drain.aborted && !signal.aborted) yield* plan.carried();
+			}
+			return keepRollouts(judgements(), files, filters, useCot, options, { page, input });
 		})
 		.finally(() => stage.end());
 	if (signal.aborted) {
@@ -160,7 +170,7 @@ export const sampleCommand = (session: Session) =>
 			// Files that a journal has made may be made again from it.
 			await claimOutputs(outputs, inputs, options.overwrite || existsSync(journalAt));
 			const promptTemplate = await chooseQuestion(options, options.model_path, session);
-			const records = await surveyRecords(options, session, quarantine);
+			const records = await surveyRecords(options, session, { quarantine });
 			const filters = await chooseFilters(options, session);
 			await using model = await openSampler(options.model_path, options, session);
 			await using journal = await openSampleJournal(journalAt, model, promptTemplate, options, session);

@@ -26,8 +26,8 @@ export interface GenerateCotOptions {
 	batchSize?: number;
 	/** Most tokens to generate per rollout. Default 2048. */
 	maxNewTokens?: number;
-	/** Rollouts per record (and shown order). Default 1. */
-	samplesPerRecord?: number;
+	/** Rollouts per record (and shown order): of all alike, or of each, where 0 leaves a record out. Default 1. */
+	samplesPerRecord?: number | ((record: PreferenceRecord) => number);
 	/** 1, the default, samples from the model's own distribution; 0 is greedy. */
 	temperature?: number;
 	/** Keep the smallest set of tokens whose probability exceeds p. Default: the model's (all). */
@@ -95,7 +95,7 @@ export function generateCoT(
 		journal,
 		onProgress,
 	} = options;
-	checkOptions({ batchSize, maxNewTokens, samplesPerRecord, temperature, topP, topK, minP, repetitionPenalty, seed });
+	checkOptions({ batchSize, maxNewTokens, temperature, topP, topK, minP, repetitionPenalty, seed });
 	checkGuiding({ repetitionDetection, thinkingBudget, maxNewTokens, useCot });
 	checkTemplate(promptTemplate);
 	if (journal) checkJournal(journal, options);
@@ -103,9 +103,10 @@ export function generateCoT(
 		...{ batchSize, maxNewTokens, temperature, topP, topK, minP, repetitionPenalty, signal },
 		...guiding({ repetitionDetection, thinkingBudget, constrainAnswers, score }),
 	};
-	const total = Array.isArray(records) ? records.length * samplesPerRecord : undefined;
+	const samplesOf = samplesOfEach(samplesPerRecord, temperature);
+	const total = Array.isArray(records) ? records.reduce((sum: number, record) => sum + samplesOf(record), 0) : undefined;
 	const progress = progressCounter(total, onProgress);
-	return sampleRecords(records, model, { template: promptTemplate, samplesPerRecord, batchSize, sampling, seed, progress, journal, drain });
+	return sampleRecords(records, model, { template: promptTemplate, samplesOf, batchSize, sampling, seed, progress, journal, drain });
 }
 
 /** The options that texts do not depend on. */
@@ -156,12 +157,12 @@ async function* sampleRecords(
 	model: GenerativeModel,
 	run: SamplingRun,
 ): AsyncGenerator<Rollout> {
-	const { template, journal, samplesPerRecord } = run;
+	const { template, journal, samplesOf } = run;
 	const stop = new AbortController();
 	const { signal } = run.sampling;
 	const ends = signal ? AbortSignal.any([signal, stop.signal]) : stop.signal;
 	const keys = journal && keyMaker(journal.digest);
-	const keysOf = keys && ((record: PreferenceRecord) => keys(record, samplesPerRecord));
+	const keysOf = keys && ((record: PreferenceRecord) => keys(record, samplesOf(record)));
 	const isStored = (key: string) => journal?.has(key) === true;
 	const encoded = encodeRecords(records, model.processor, { template, stop: ends, keysOf, isStored });
 	const ledger = new RolloutLedger(encoded, run);
@@ -210,24 +211,38 @@ function guiding({ repetitionDetection, thinkingBudget, constrainAnswers, score 
 	};
 }
 
-type Checked = Required<Pick<GenerateCotOptions, "batchSize" | "maxNewTokens" | "samplesPerRecord" | "temperature" | "seed">> &
+type Checked = Required<Pick<GenerateCotOptions, "batchSize" | "maxNewTokens" | "temperature" | "seed">> &
 	Pick<GenerateCotOptions, "topP" | "topK" | "minP" | "repetitionPenalty">;
 
 function checkOptions(options: Checked): void {
-	const { batchSize, maxNewTokens, samplesPerRecord, temperature, topP = 1, topK = 0, minP = 0, repetitionPenalty = 1, seed } = options;
+	const { batchSize, maxNewTokens, temperature, topP = 1, topK = 0, minP = 0, repetitionPenalty = 1, seed } = options;
 	const check = (name: string, value: number, ok: boolean, expected: string) => {
 		if (!ok) throw new RangeError(`generateCoT: ${name}: expected ${expected}, got ${value}`);
 	};
 	check("batchSize", batchSize, Number.isInteger(batchSize) && batchSize >= 1, "a whole number, 1 or more");
 	check("maxNewTokens", maxNewTokens, Number.isInteger(maxNewTokens) && maxNewTokens >= 1, "a whole number, 1 or more");
-	check("samplesPerRecord", samplesPerRecord, Number.isInteger(samplesPerRecord) && samplesPerRecord >= 1, "a whole number, 1 or more");
 	check("temperature", temperature, Number.isFinite(temperature) && temperature >= 0, "0 (greedy) or more");
 	check("topP", topP, topP > 0 && topP <= 1, "a number in (0, 1]");
 	check("topK", topK, Number.isInteger(topK) && topK >= 0, "a whole number, 0 (all) or more");
 	check("minP", minP, minP >= 0 && minP <= 1, "a number from 0 to 1");
 	check("repetitionPenalty", repetitionPenalty, Number.isFinite(repetitionPenalty) && repetitionPenalty > 0, "a number above 0");
 	check("seed", seed, Number.isSafeInteger(seed), "a whole number");
-	check("samplesPerRecord", samplesPerRecord, samplesPerRecord === 1 || temperature > 0, "1 with temperature 0 (all would be equal)");
+}
+
+/** @throws RangeError for a number out of range: at once where it is the same of all or the records are an array, otherwise when the record's turn comes */
+function samplesOfEach(
+	samples: NonNullable<GenerateCotOptions["samplesPerRecord"]>,
+	temperature: number,
+): (record: PreferenceRecord) => number {
+	const checked = (value: number, least: number) => {
+		const wrong = (expected: string) => new RangeError(`generateCoT: samplesPerRecord: expected ${expected}, got ${value}`);
+		if (!Number.isInteger(value) || value < least) throw wrong(`a whole number, ${least} or more`);
+		if (value > 1 && temperature === 0) throw wrong("1 with temperature 0 (all would be equal)");
+		return value;
+	};
+	if (typeof samples === "function") return (record) => checked(samples(record), 0);
+	checked(samples, 1);
+	return () => samples;
 }
 
 function checkGuiding({

@@ -16,7 +16,8 @@ import { rolloutSeed } from "./seed.js";
 import { verdictScore } from "./verdict-score.js";
 
 export interface LedgerOptions {
-	samplesPerRecord: number;
+	/** Rollouts of a record; 0 leaves it out. */
+	samplesOf: (record: PreferenceRecord) => number;
 	batchSize: number;
 	seed: number;
 	progress: ProgressCounter;
@@ -168,8 +169,8 @@ export class RolloutLedger {
 	}
 
 	private open({ record, promptText, keys }: EncodedRecord): Entry {
-		const { samplesPerRecord, seed } = this.run;
-		const seeds = Array.from({ length: samplesPerRecord }, (_, sample) => rolloutSeed(seed, record.key, record.order, sample));
+		const { samplesOf, seed } = this.run;
+		const seeds = Array.from({ length: samplesOf(record) }, (_, sample) => rolloutSeed(seed, record.key, record.order, sample));
 		const slots: Slot[] = seeds.map((_, i) => keys && { key: keys[i] });
 		const entry = { record, promptText, seeds, keys, slots, yielded: 0 };
 		this.entries.push(entry);

@@ -45,6 +45,14 @@ describe("examples", { timeout: 120_000 }, () => {
 		);
 	});
 
+	it("07 plays a round, and reads it the next time", async () => {
+		const args = ["--limit", "12", "--rounds", "1", "--output_path", join(scratch, "07")];
+		const played = await run("07-rounds.ts", args);
+		expect(played).toMatch(/round 0: \d+\.\d % of the dev pairs, the best so far[\s\S]*round 1: .*conversations: \d+/);
+		expect(await run("07-rounds.ts", args)).toBe(played);
+		expect(await readdir(join(scratch, "07"))).toEqual(["best", "round-0", "round-1"]);
+	});
+
 	it("the demo's configuration runs, on a few of its pairs", async () => {
 		const few = ["--limit", "4", "--eval_limit", "4", "--max_epochs", "1", "--output_path", join(scratch, "demo")];
 		const output = await run("../src/cli/main.ts", ["run", join("examples", "demo.yaml"), ...few]);

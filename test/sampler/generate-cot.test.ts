@@ -12,7 +12,7 @@ import { fakeModel } from "../../src/testing.js";
 import { collect, temporaryFolder } from "../dataset/hpdv3-folder.js";
 import { BETTER, judgement, record, records, rightAnswer, shownIn, textOf, WORSE } from "./records.js";
 
-const sample = (from: PreferenceRecord[], model: GenerativeModel, options: GenerateCotOptions = {}) =>
+const sample = (from: PreferenceRecord[] | AsyncIterable<PreferenceRecord>, model: GenerativeModel, options: GenerateCotOptions = {}) =>
 	collect(generateCoT(from, model, options));
 const bySeed = (conversation: Message[], seed: number) => `${textOf(conversation).length} ${seed} ${"x ".repeat(seed % 7)}`;
 
@@ -344,4 +344,24 @@ describe("evaluating the asymmetric pair", () => {
 		expect(rollouts.map(({ completion }) => completion === BETTER)).toEqual([false, false, true, true, true, false]);
 		expect(await readFile(BETTER)).not.toEqual(await readFile(WORSE));
 	});
+});
+
+it("draws as many samples as a record is given; none leaves it out, and wrong numbers are refused", async () => {
+	const all = records(4);
+	const counts = new Map(all.map(({ key }, i) => [key, [2, 0, 1, 3][i]]));
+	const model = fakeModel({ answer: rightAnswer });
+	const samplesPerRecord = ({ key }: { key: string }) => counts.get(key) as number;
+	const rollouts = await sample(all, model, { batchSize: 2, samplesPerRecord });
+	expect(rollouts.map(({ record, sampleIndex }) => [all.indexOf(record), sampleIndex])).toEqual([
+		...[0, 1].map((index) => [0, index]),
+		[2, 0],
+		...[0, 1, 2].map((index) => [3, index]),
+	]);
+	expect(rollouts.slice(3)).toEqual(await sample([all[3]], model, { samplesPerRecord: 3 }));
+	const wrong = "samplesPerRecord: expected a whole number, 0 or more, got -1";
+	expect(() => generateCoT(all, model, { samplesPerRecord: () => -1 })).toThrow(wrong);
+	async function* stream() {
+		yield* all;
+	}
+	await expect(sample(stream(), model, { samplesPerRecord: () => -1 })).rejects.toThrow(wrong);
 });

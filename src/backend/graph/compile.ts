@@ -8,11 +8,13 @@
  */
 import { currentNativeBackend, type NativeBackend } from "../native-binding.js";
 import { engine, getBackend, type Tensor } from "../tf.js";
+import { callInScope } from "./call-in-scope.js";
+import { CaptureError } from "./capture-error.js";
 import { CapturedFunction } from "./captured-function.js";
-import { CaptureError, callInScope, isRecording, recordCall, traceCall } from "./record-graph.js";
+import { isRecording, recordCall, traceCall } from "./record-graph.js";
 import { type Arguments, readArguments } from "./tensor-structure.js";
 
-export { CaptureError } from "./record-graph.js";
+export { CaptureError } from "./capture-error.js";
 
 /** Signatures of which eager calls are counted, for each graph that is kept. */
 const WAITING_PER_GRAPH = 16;

@@ -11,10 +11,13 @@
  */
 import type { NativeBackend, NativeBinding, NativeOpAttr, NativeTensor } from "../native-binding.js";
 import { engine, type Tensor, type TensorInfo, Variable } from "../tf.js";
-import { type ConstantTensor, constNode, encodeGraphDef, type GraphNode, placeholderNode, typeAttr } from "./graph-def.js";
+import { callInScope } from "./call-in-scope.js";
+import { CaptureError } from "./capture-error.js";
+import { GraphBuilder, type InputKind } from "./graph-builder.js";
+import { type ConstantTensor, typeAttr } from "./graph-def.js";
 import { ResourceOrder } from "./resource-order.js";
 import { resourceShapes } from "./resource-shapes.js";
-import { type Arguments, type ResultStructure, readResult, replaceTensors } from "./tensor-structure.js";
+import { type Arguments, type ResultStructure, replaceTensors } from "./tensor-structure.js";
 import { OpTracer } from "./trace-ops.js";
 
 /** Host values of this many bytes are not written into the graph. */
@@ -22,20 +25,7 @@ const LARGE_CONSTANT_BYTES = 64 * 1024;
 /** Ops whose results depend on the generator of their kernel. The stateless ones take their seed as an input and are welcome. */
 const RANDOM_OPS =
 	/^(Multinomial|RandomUniform|RandomUniformInt|RandomStandardNormal|ParameterizedTruncatedNormal|TruncatedNormal|RandomGamma|RandomPoisson|RandomShuffle)/;
-const TF_INT32 = 3;
 const TF_RESOURCE = 20;
-
-/** Something that a function did and a graph cannot do. `op` is the op concerned. */
-export class CaptureError extends Error {
-	override readonly name = "CaptureError";
-	/** The op, or the TensorFlow.js function where no op of the device is concerned. */
-	readonly op: string;
-
-	constructor(op: string, problem: string, wayOut: string) {
-		super(`compile: ${problem}; ${wayOut}`);
-		this.op = op;
-	}
-}
 
 /** A recorded function, ready for the addon. */
 export interface GraphRecording {
@@ -104,13 +94,9 @@ export function isRecording(backend: NativeBackend): boolean {
 	return Object.hasOwn(backend, "getInputTensorIds");
 }
 
-type InputKind = "in" | "captured" | "large";
-
 class Recorder {
 	private readonly real: NativeBinding;
-	private readonly nodes: GraphNode[] = [];
-	/** `node:index` of each kind of input, in the order in which a call gives them. */
-	private readonly inputs: Record<InputKind, string[]> = { in: [], captured: [], large: [] };
+	private readonly graph: GraphBuilder;
 	/** Device tensor → `node:index`. */
 	private readonly places = new Map<number, string>();
 	private readonly hostValues = new Map<number, ConstantTensor>();
@@ -139,6 +125,7 @@ class Recorder {
 		private readonly tracer?: OpTracer,
 	) {
 		this.real = backend.binding;
+		this.graph = new GraphBuilder((place, node) => tracer?.declare(place, node));
 		const variables = registeredVariables();
 		this.variables = new Map(variables.map((variable) => [variable.dataId, variable]));
 		for (const { dataId } of variables) if (backend.tensorMap.has(dataId)) this.variableIds.add(backend.tensorMap.get(dataId).id);
@@ -195,7 +182,7 @@ class Recorder {
 			const [copy] = this.tracer
 				? [{ id: this.tracer.newId(), dtype, shape }]
 				: this.real.executeOp("Identity", [typeAttr("T", dtype)], [ids[i]], 1);
-			this.places.set(copy.id, this.addInput(copy.dtype, copy.shape, "in"));
+			this.places.set(copy.id, this.graph.addInput(copy.dtype, copy.shape, "in"));
 			return this.backend.createOutputTensor(copy);
 		});
 	}
@@ -203,17 +190,15 @@ class Recorder {
 	private finish(resultIds: number[], before: ReadonlyMap<Variable, object>): GraphRecording {
 		const updated = [...before.keys()].filter((variable) => !variable.isDisposed && variable.dataId !== before.get(variable));
 		const updatedIds = this.backend.getInputTensorIds(updated);
-		const outputs = [...resultIds, ...updatedIds].map((id) => this.output(id));
+		const outputs = [...resultIds, ...updatedIds].map((id) => this.graph.addOutput(this.place(id, "the result")));
 		this.checkLeaks(new Set([...resultIds, ...updatedIds]));
 		const gone = [...before.keys()].find((variable) => variable.isDisposed);
 		if (gone) this.fail("dispose", `the function disposes the variable "${gone.name}"`, "dispose it outside");
 		if (this.failure) throw this.failure;
 		const writes = this.order.lastWrites;
-		if (writes.length > 0) outputs.push(this.addSignal(writes));
+		if (writes.length > 0) outputs.push(this.graph.addSignal(writes));
 		return {
-			graphDef: encodeGraphDef(this.nodes),
-			nodes: this.nodes.length,
-			inputs: [...this.inputs.in, ...this.inputs.captured, ...this.inputs.large].join(),
+			...this.graph.encode(),
 			outputs: outputs.join(),
 			captured: this.captured,
 			constants: this.constants,
@@ -293,8 +278,8 @@ class Recorder {
 		const given = attrs.filter(({ value }) => value !== undefined);
 		const inputs = ids.map((id) => this.place(id, op));
 		const used = ids.filter((id) => this.resources.has(id));
-		waits = [...waits, ...this.order.add(op, this.nextName, used)];
-		const name = this.add({ op, inputs: [...inputs, ...waits], attrs: given });
+		waits = [...waits, ...this.order.add(op, this.graph.nextName, used)];
+		const name = this.graph.add({ op, inputs: [...inputs, ...waits], attrs: given });
 		// A shape function knows a resource by its handle alone: what is read from it has the shape that its variable was made with.
 		const read = op === "ReadVariableOp" ? this.resources.get(ids[0]) : undefined;
 		const outputs = computed ?? (this.tracer as OpTracer).execute(name, op, given, inputs, count, read);
@@ -327,17 +312,12 @@ class Recorder {
 		const constant = this.hostValues.get(id);
 		if (!constant) return undefined;
 		const { dtype, shape, values } = constant;
-		if (!ArrayBuffer.isView(values) || values.byteLength < LARGE_CONSTANT_BYTES) return this.addConst(constant);
+		if (!ArrayBuffer.isView(values) || values.byteLength < LARGE_CONSTANT_BYTES) return this.graph.addConst(constant);
 		if (values.every((value) => Object.is(value, values[0]))) {
-			const dims = this.addConst({ dtype: TF_INT32, shape: [shape.length], values: Int32Array.from(shape) });
-			const filling = this.addConst({ dtype, shape: [], values: values.slice(0, 1) });
-			const attrs = [typeAttr("T", dtype), typeAttr("index_type", TF_INT32)];
-			const place = `${this.add({ op: "Fill", inputs: [dims, filling], attrs })}:0`;
-			this.tracer?.declare(place, placeholderNode(place.replace(":", "_"), dtype, shape));
-			return place;
+			return this.graph.addFill(dtype, shape, values.slice(0, 1));
 		}
 		this.constants.push(this.real.createTensor(shape, dtype, values.slice()));
-		return this.addInput(dtype, shape, "large");
+		return this.graph.addInput(dtype, shape, "large");
 	}
 
 	private placeCaptured(id: number, op: string): string {
@@ -349,55 +329,14 @@ class Recorder {
 		const variable = info instanceof Variable ? info : this.variables.get(info.dataId);
 		this.captured.push(variable ?? { dataId: info.dataId, shape: info.shape, dtype: info.dtype });
 		if (dtype === TF_RESOURCE) return this.addResource(id, info, "captured");
-		return this.addInput(dtype, shape, "captured");
+		return this.graph.addInput(dtype, shape, "captured");
 	}
 
 	private addResource(id: number, { dataId }: TensorInfo, kind: InputKind): string {
-		const place = this.addInput(TF_RESOURCE, [], kind);
+		const place = this.graph.addInput(TF_RESOURCE, [], kind);
 		this.places.set(id, place);
 		this.resources.set(id, resourceShapes.get(dataId) ?? []);
 		return place;
-	}
-
-	/** An output of the graph: what is not the result of an op gets one. */
-	private output(id: number): string {
-		const place = this.place(id, "the result");
-		if (place.startsWith("n")) return place;
-		const node = this.nodes.find(({ name }) => `${name}:0` === place) as GraphNode;
-		return `${this.add({ op: "Identity", inputs: [place], attrs: [typeAttr("T", node.attrs[0].value as number)] })}:0`;
-	}
-
-	private addInput(dtype: number, shape: readonly number[], kind: InputKind): string {
-		const name = `${kind}${this.nodes.length}`;
-		const node = placeholderNode(name, dtype, shape);
-		this.nodes.push(node);
-		this.tracer?.declare(`${name}:0`, node);
-		this.inputs[kind].push(`${name}:0`);
-		return `${name}:0`;
-	}
-
-	private addConst(constant: ConstantTensor): string {
-		const name = `const${this.nodes.length}`;
-		const node = constNode(name, constant);
-		this.nodes.push(node);
-		this.tracer?.declare(`${name}:0`, node);
-		return `${name}:0`;
-	}
-
-	/** An output that is there when these nodes have run. */
-	private addSignal(waits: readonly string[]): string {
-		const value = this.addConst({ dtype: TF_INT32, shape: [], values: Int32Array.of(0) });
-		return `${this.add({ op: "Identity", inputs: [value, ...waits], attrs: [typeAttr("T", TF_INT32)] })}:0`;
-	}
-
-	private get nextName(): string {
-		return `n${this.nodes.length}`;
-	}
-
-	private add(node: Omit<GraphNode, "name">): string {
-		const name = this.nextName;
-		this.nodes.push({ name, ...node });
-		return name;
 	}
 
 	/** What the function made and somebody still holds, its results aside. */
@@ -446,30 +385,6 @@ class Recorder {
 
 	private note(op: string, problem: string, wayOut: string): void {
 		this.failure ??= new CaptureError(op, problem, wayOut);
-	}
-}
-
-/**
- * Runs `call` like `tidy`, for any structure of tensors, and makes its result its own: a tensor that existed before, a variable, or the second of
- * two that are the same is replaced by a clone, so that the caller may dispose each of them.
- *
- * @param beforeEnd sees the result while the scope is open
- */
-export function callInScope(call: () => unknown, beforeEnd: (tensors: Tensor[]) => void = () => {}): ResultStructure {
-	const scoped = engine();
-	scoped.startScope("compile");
-	const tensors: Tensor[] = [];
-	try {
-		const { activeScope } = scoped.state;
-		const returned = readResult(call());
-		for (const tensor of returned.tensors) {
-			const ours = tensor.scopeId === activeScope.id && !(tensor instanceof Variable) && !tensors.includes(tensor);
-			tensors.push(ours ? tensor : tensor.clone());
-		}
-		beforeEnd(tensors);
-		return { tensors, rebuild: returned.rebuild };
-	} finally {
-		scoped.endScope(tensors);
 	}
 }
 

@@ -26,6 +26,7 @@
 #undef NAPI_MODULE
 #define NAPI_MODULE(name, init)  // The module's entry point is at the end of this file.
 #include "tfjs_binding.cc"
+#include "collectives.h"
 
 namespace tfnodejs {
 namespace {
@@ -346,6 +347,8 @@ NAPI_MODULE_INIT() {
       {"inferOutputs", nullptr, tfnodejs::InferOutputs, nullptr, nullptr, nullptr, napi_default, nullptr},
       {"runAsync", nullptr, tfnodejs::RunAsync, nullptr, nullptr, nullptr, napi_default, nullptr},
       {"readTensor", nullptr, tfnodejs::ReadTensor, nullptr, nullptr, nullptr, napi_default, nullptr},
+      {"enableCollectives", nullptr, tfnodejs::EnableCollectives, nullptr, nullptr, nullptr, napi_default, nullptr},
+      {"abortCollectives", nullptr, tfnodejs::AbortCollectives, nullptr, nullptr, nullptr, napi_default, nullptr},
       {"rowOpInstructions", nullptr, nullptr, nullptr, nullptr, row_op_instructions, napi_enumerable, nullptr},
   };
   napi_define_properties(env, exports, sizeof(functions) / sizeof(functions[0]), functions);

@@ -4,6 +4,8 @@
 
 // Backend
 export { BackendUnavailableError } from "./backend/backend-unavailable-error.js";
+export { WorkerLostError } from "./backend/cluster/watch-workers.js";
+export { type JoinOptions, joinWorkers, type WorkerGroup } from "./backend/cluster/worker-group.js";
 export type { DoctorCheck } from "./backend/doctor/doctor-check.js";
 export { type DoctorReport, doctor } from "./backend/doctor.js";
 export { BACKENDS, type BackendName, type BackendRequest, type SelectedBackend, selectBackend } from "./backend/select-backend.js";

@@ -26,13 +26,13 @@ function options({ seeds, mean }: RoundsPlot): EChartsOption {
 		animation: false,
 		backgroundColor: "#fff",
 		title: { text: "Held-out accuracy by round, %", left: 20, top: 10, textStyle: { fontSize: 14 } },
-		legend: { top: 12, right: 20, data: ["mean and 95 % interval", ...seeds.map(({ seed }) => `seed ${seed}`)] },
-		grid: { left: 60, right: 30, top: 60, bottom: 50 },
+		legend: { top: 36, left: 16, data: ["mean, 95 % bars", ...seeds.map(({ seed }) => `seed ${seed}`)] },
+		grid: { left: 60, right: 30, top: 80, bottom: 50 },
 		xAxis: { type: "category", name: "round", nameLocation: "middle", nameGap: 30, data: mean.map((_, round) => `${round}`) },
 		yAxis: { type: "value", min: 60, max: 90 },
 		series: [
 			{
-				...{ type: "line", name: "mean and 95 % interval", color: "#1f5fbf", symbolSize: 8, lineStyle: { width: 3 } },
+				...{ type: "line", name: "mean, 95 % bars", color: "#1f5fbf", symbolSize: 8, lineStyle: { width: 3 } },
 				data: mean.map((round) => percent(round.mean)),
 				markLine: {
 					...{ silent: true, symbol: "none", label: { show: false } },

@@ -56,6 +56,10 @@ export interface NativeBinding {
 	runAsync?(name: string, inputIds: number[], numOutputs: number): Promise<NativeTensor[]>;
 	/** A tensor of `length` bytes of a file from byte `offset` on, read on a thread of libuv's pool. `dtype` is TensorFlow's number. */
 	readTensor?(path: string, offset: number, length: number, dtype: number, shape: readonly number[]): Promise<NativeTensor>;
+	/** Makes the context one of a cluster (a tensorflow.ServerDef) and starts this process's gRPC server; before the first tensor. */
+	enableCollectives?(serverDef: Uint8Array): void;
+	/** Ends collective ops under way, and all later ones, with an error of that text. */
+	abortCollectives?(reason: string): void;
 	/** The instruction set of the ops of native/row_ops.cc; empty where this processor has none for them, and no such ops. */
 	readonly rowOpInstructions?: string;
 }

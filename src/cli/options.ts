@@ -93,6 +93,13 @@ const pairMapping = () =>
 			}
 		});
 
+/** One text with commas, or a list. */
+const workerAddresses = () =>
+	z.preprocess(
+		(value) => (typeof value === "string" ? value.split(",").map((address) => address.trim()) : value),
+		z.array(text("host:port, such as 10.0.0.1:4400, with commas between")).min(1),
+	);
+
 const shardName = () =>
 	z.custom<ShardName>(
 		(value) => {
@@ -335,6 +342,18 @@ const trainingFlags = {
 	eval_steps: flag(interval().optional(), "steps between evaluations; default: the end only", "N"),
 };
 
+/** Several processes; names as torchrun and transformers have them, where they do. */
+const workerFlags = {
+	processes: flag(whole().default(1), "train on so many processes of this machine, each with its share of every step", "N"),
+	workers: flag(
+		workerAddresses().optional(),
+		"host:port,… of every process, on many machines: the same list for all, each started with its own --rank. The ports are neither encrypted nor protected: a network of your own only",
+		"LIST",
+	),
+	rank: flag(whole(0).optional(), "this process's place in --workers, from 0; the first one writes checkpoints and logs", "N"),
+	ddp_timeout: flag(whole().default(1800), "seconds that processes wait for one that is there and does not come", "N"),
+};
+
 const heldOutFlags = {
 	eval_data_path: flag(datasetSources().optional(), "held-out pairs to evaluate on", "SOURCE", "repeat"),
 	eval_data_mapping: flag(pairMapping().optional(), "for pairs: sources among them, as --data_mapping", "FILE"),
@@ -395,6 +414,11 @@ const EVAL_MAPPING_GIVEN = { path: ["eval_data_mapping"], error: "expected a fil
 const decontaminates = (o: { decontaminate?: readonly string[]; decontaminate_mapping?: string | PairMapping }) =>
 	o.decontaminate_mapping !== undefined || !hasMapped(o.decontaminate);
 const DECONTAMINATES = { path: ["decontaminate_mapping"], error: "expected a file with a mapping, for the pairs: source" };
+const rankInWorkers = (o: { workers?: readonly string[]; rank?: number }) =>
+	o.workers === undefined ? o.rank === undefined : o.rank !== undefined && o.rank < o.workers.length;
+const RANK_IN_WORKERS = { path: ["rank"], error: "expected a place in --workers, from 0, with --workers and only then" };
+const oneKindOfWorkers = (o: { workers?: readonly string[]; processes: number }) => o.workers === undefined || o.processes === 1;
+const ONE_KIND_OF_WORKERS = { path: ["processes"], error: "expected it or --workers, not both: name each process in --workers" };
 const SERVERS_OWN = {
 	path: ["model_path"],
 	error:
@@ -474,6 +498,7 @@ export const trainOptions = z
 		train_data: flag(conversationFiles(), 'ShareGPT rows, "imagegen-cot-reward-5k:path.json" or "path.json"', "SOURCE", "repeat"),
 		data_root: flag(text().optional(), "folder of the rows' images; default: paths as they are", "DIR"),
 		...trainingFlags,
+		...workerFlags,
 		log_dir: flag(text().optional(), "metrics.jsonl and TensorBoard events (also --use_tensorboard); default: none", "DIR"),
 		resume_from_checkpoint: flag(
 			text().optional(),
@@ -490,7 +515,9 @@ export const trainOptions = z
 		overwrite,
 	})
 	.refine(oneDtype, ONE_DTYPE)
-	.refine(evalMappingGiven, EVAL_MAPPING_GIVEN);
+	.refine(evalMappingGiven, EVAL_MAPPING_GIVEN)
+	.refine(rankInWorkers, RANK_IN_WORKERS)
+	.refine(oneKindOfWorkers, ONE_KIND_OF_WORKERS);
 
 export const evaluateOptions = z
 	.strictObject({
@@ -613,7 +640,7 @@ export type GuidingOptions = Pick<SampleOptions, keyof typeof guidingFlags>;
 export type ModelOptions = Pick<SampleOptions, keyof typeof modelFlags>;
 export type DataOptions = Pick<SampleOptions, keyof typeof dataFlags | "orders" | "seed">;
 export type HeldOutOptions = Pick<TrainOptions, keyof typeof heldOutFlags | "seed">;
-export type TrainingFlags = Pick<TrainOptions, keyof typeof trainingFlags | "seed" | "eager">;
+export type TrainingFlags = Pick<TrainOptions, keyof typeof trainingFlags | "seed" | "eager"> & { rank?: number };
 
 /** Values of a config file, and its name for messages. */
 export interface ConfigValues {

@@ -12,7 +12,7 @@ interface Refusal {
 }
 
 const ONE_PROCESS =
-	"one process trains on one device, so there is nothing to shard or to offload; leave it out. To save memory: --micro_train_batch_size 1, a smaller --max_pixels";
+	"one process keeps weights, gradients and optimizer states whole, also as one of several (--processes): nothing is sharded or offloaded; leave it out. To save memory: --optim adafactor, --gradient_checkpointing, --micro_train_batch_size 1, a smaller --max_pixels";
 const FULL_TRAINING = "all parameters are trained, there are no adapters; leave it out. A checkpoint with merged adapters loads";
 const NO_ENGINE = "the model itself generates, there is no inference engine beside it; leave it out. What counts here is --batch_size";
 const NO_WANDB = "metrics go to metrics.jsonl and TensorBoard events in --log_dir; upload those";
@@ -32,7 +32,10 @@ const REFUSED: Readonly<Record<string, Refusal>> = {
 	fsdp: { reason: ONE_PROCESS },
 	fsdp_cpu_offload: { reason: ONE_PROCESS },
 	sp_size: { reason: ONE_PROCESS, accepts: ["1"] },
-	local_rank: { reason: "one process trains; start it without torchrun and leave this out", accepts: ["-1"] },
+	local_rank: {
+		reason: "processes are started by --processes N, or with --workers and --rank on many machines, not by torchrun; leave this out",
+		accepts: ["-1"],
+	},
 	flash_attn: {
 		reason:
 			"attention runs on TensorFlow's MatMul and Softmax kernels, which have no FlashAttention; leave it out, the result is the same up to rounding. Memory grows with the square of the length: a smaller --max_pixels shortens prompts most",

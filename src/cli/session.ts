@@ -61,6 +61,12 @@ export function openSession(out: NodeJS.WriteStream = process.stdout, err: NodeJ
 	};
 }
 
+/** The same without results and progress, and with remarks. */
+export function quietSession(session: Session): Session {
+	const nothing = { update: () => undefined, end: () => undefined };
+	return { ...session, print: () => undefined, stage: () => nothing };
+}
+
 function lineStage(name: string, firstTotal: number, note: (text: string) => void): Stage {
 	const started = performance.now();
 	let [done, total, text, printed] = [0, firstTotal, "", started];

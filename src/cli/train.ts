@@ -1,21 +1,30 @@
 /** `train`: supervised fine-tuning on conversations. */
 import { existsSync, readdirSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { readConversations, type TrainableModel, Trainer, type TrainerOptions, type TrainResult } from "../index.js";
+import {
+	joinWorkers,
+	readConversations,
+	type TrainableModel,
+	Trainer,
+	type TrainerOptions,
+	type TrainResult,
+	type WorkerGroup,
+} from "../index.js";
 import { defineCommand } from "./define-command.js";
 import { scoreHeldOut } from "./held-out.js";
 import { interruptedWith } from "./interrupt.js";
+import { endWithLauncher, launchWorkers } from "./launch-workers.js";
 import { openJudge } from "./open-judge.js";
 import { type TrainingFlags, type TrainOptions, trainOptions } from "./options.js";
 import { claimOutputs, clearOutputs } from "./outputs.js";
 import { chooseQuestion, keepQuestion } from "./question.js";
 import { dataFiles, surveyHeldOut } from "./records.js";
-import type { Session } from "./session.js";
+import { quietSession, type Session } from "./session.js";
 
 const DROPPED_SHOWN = 5;
 
 /** What `train` and `run` decide themselves; the rest of the trainer's options are flags. */
-type FineTuneOptions = Pick<TrainerOptions, "dataRoot" | "logDir" | "evaluate" | "resumeFromCheckpoint"> & {
+type FineTuneOptions = Pick<TrainerOptions, "dataRoot" | "logDir" | "evaluate" | "resumeFromCheckpoint" | "workers"> & {
 	savePath: string;
 	/** Goes into every checkpoint. */
 	question: string | undefined;
@@ -65,7 +74,7 @@ export async function fineTune(
 	});
 	try {
 		const result = await trainer.fit(allConversations(files));
-		keepQuestion(question, options.savePath);
+		if (!flags.rank) keepQuestion(question, options.savePath);
 		if (result.signatures > 0) note(`trained on ${result.signatures} compiled shapes of batches`);
 		note(`padding: ${(100 * result.padding).toFixed(1)} % of what was computed`);
 		if (result.best) note(`best: step ${result.best.step} with ${flags.metric_for_best_model} ${result.best.score}, in ${result.best.dir}`);
@@ -108,25 +117,46 @@ export const trainCommand = (session: Session) =>
 		schema: trainOptions,
 		example: 'tfjs-rft train --pretrain judge --save_path checkpoint --train_data "imagegen-cot-reward-5k:rejection_sampling_train.json"',
 		async action(options) {
-			const { pretrain, save_path: savePath, train_data, log_dir: logDir, resume_from_checkpoint: resume } = options;
-			const goesOn = resume === "auto" && !isFinished(savePath);
-			const resumeFromCheckpoint = resume === "auto" ? (goesOn && hasCheckpoints(savePath) ? savePath : undefined) : resume;
-			const resuming = resumeFromCheckpoint !== undefined;
-			const inputs = [pretrain, ...train_data, ...dataFiles(options.eval_data_path ?? [])];
-			await claimOutputs(logDir === undefined ? [savePath] : [savePath, logDir], inputs, options.overwrite || resuming || goesOn);
-			await checkConversations(train_data, session);
-			const question = await chooseQuestion(options, pretrain, session);
-			const evaluate = await heldOutScores(options, question, session);
-			await using model = await openJudge(pretrain, options, session, { trainable: true, freeze: options.freeze });
-			if (!resuming) await clearOutputs({ checkpoint: savePath, logs: logDir });
-			const own = { savePath, logDir, dataRoot: options.data_root, resumeFromCheckpoint, evaluate, question };
-			const { steps, finalLoss, evaluations } = await fineTune(model, train_data, options, own, session);
-			for (const { step, scores } of evaluations) session.print(`step ${step}: ${JSON.stringify(scores)}`);
-			session.print(
-				`${steps} steps, loss ${finalLoss.toFixed(4)}; model in ${resolve(savePath)}${logDir ? `, metrics in ${resolve(logDir)}` : ""}`,
-			);
+			if (options.processes > 1) return launchWorkers(options.processes, session);
+			return options.workers ? trainAsWorker(options, session) : train(options, session);
 		},
 	});
+
+/** One of several processes. The first one checks and writes; what the others print would be the same again, but for their errors. */
+async function trainAsWorker(options: TrainOptions, session: Session): Promise<void> {
+	endWithLauncher();
+	const { workers = [], rank = 0, backend, ddp_timeout: timeout } = options;
+	const own = rank === 0 ? session : quietSession(session);
+	await train(options, own, () => joinWorkers({ workers, rank, backend, timeout, signal: session.signal }));
+}
+
+async function train(options: TrainOptions, session: Session, join?: () => Promise<WorkerGroup>): Promise<void> {
+	const { pretrain, save_path: savePath, train_data, log_dir: logDir, resume_from_checkpoint: resume } = options;
+	const goesOn = resume === "auto" && !isFinished(savePath);
+	const resumeFromCheckpoint = resume === "auto" ? (goesOn && hasCheckpoints(savePath) ? savePath : undefined) : resume;
+	const resuming = resumeFromCheckpoint !== undefined;
+	const writes = !options.rank;
+	const inputs = [pretrain, ...train_data, ...dataFiles(options.eval_data_path ?? [])];
+	const outputs = logDir === undefined ? [savePath] : [savePath, logDir];
+	if (writes) await claimOutputs(outputs, inputs, options.overwrite || resuming || goesOn);
+	await checkConversations(train_data, session);
+	const question = await chooseQuestion(options, pretrain, session);
+	const workers = await join?.();
+	try {
+		const evaluate = await heldOutScores(options, question, session);
+		await using model = await openJudge(pretrain, options, session, { trainable: true, freeze: options.freeze });
+		if (!resuming && writes) await clearOutputs({ checkpoint: savePath, logs: logDir });
+		const own = { savePath, logDir, dataRoot: options.data_root, resumeFromCheckpoint, evaluate, question, workers };
+		const { steps, finalLoss, evaluations } = await fineTune(model, train_data, options, own, session);
+		for (const { step, scores } of evaluations) session.print(`step ${step}: ${JSON.stringify(scores)}`);
+		session.print(
+			`${steps} steps, loss ${finalLoss.toFixed(4)}; model in ${resolve(savePath)}${logDir ? `, metrics in ${resolve(logDir)}` : ""}`,
+		);
+		await workers?.leave();
+	} finally {
+		workers?.abandon();
+	}
+}
 
 async function heldOutScores(options: TrainOptions, question: string | undefined, session: Session): Promise<TrainerOptions["evaluate"]> {
 	const heldOut = await surveyHeldOut(options, session);

@@ -7,6 +7,7 @@ import { concat, dispose, reshape, type Scalar, sqrt, type Tensor1D, tidy, zeros
 import type { TrainableModel } from "../model/generative-model.js";
 import { squaredGradNorm } from "./clip-grad-norm.js";
 import { countLabels, type TrainingExample } from "./collate.js";
+import { ALONE, type GradientExchange } from "./gradient-exchange.js";
 import { labelledBatch, paddedSize } from "./labelled-batch.js";
 import type { MicroStep } from "./micro-step.js";
 import { packExamples, type TrainingRowOfBatch } from "./pack-examples.js";
@@ -22,18 +23,29 @@ export interface AccumulateOptions {
 	packing?: { maxTokens?: number };
 	/** NEFTune's noise; a seed (uint32) for each example. Default: none. */
 	embeddingNoise?: { alpha: number; seedOf: (example: TrainingExample) => number };
-	/** Checked before each micro-batch. */
+	/** Checked before each micro-batch; with other processes before the first, for all of them to stop at the same step. */
 	signal?: AbortSignal;
+	/** With the other processes of the run, each of which has a share of the step's examples. Default: there are none. */
+	exchange?: GradientExchange;
 }
 
-/** `gradients` are the caller's to dispose. */
+/** Another process of the run was told to stop. */
+export class StoppedElsewhereError extends Error {
+	override readonly name = "StoppedElsewhereError";
+
+	constructor() {
+		super("another worker was stopped by its user, and all stop with it");
+	}
+}
+
+/** Of all processes; `gradients` are the caller's to dispose. */
 export interface AccumulatedGradients {
 	gradients: FlatGradients;
 	/** Mean negative log-likelihood over the labelled tokens of all examples, in nats. */
 	loss: number;
 	/** L2 norm over all gradients, before clipping. */
 	gradNorm: number;
-	/** Examples of micro-batches whose loss is not a number or infinite. */
+	/** Examples of micro-batches whose loss is not a number or infinite, among this process's. */
 	nonFinite: TrainingExample[];
 	/** Tokens of all examples. */
 	tokens: number;
@@ -41,11 +53,14 @@ export interface AccumulatedGradients {
 	positions: number;
 }
 
-/** @throws the signal's reason, with nothing left allocated. */
+/**
+ * @returns of no tokens, and no gradients, where no process has an example
+ * @throws the signal's reason, with nothing left allocated; StoppedElsewhereError
+ */
 export async function accumulateGradients(
 	model: TrainableModel,
 	examples: readonly TrainingExample[],
-	{ microTrainBatchSize, microStep, buckets, packing, embeddingNoise, signal }: AccumulateOptions,
+	{ microTrainBatchSize, microStep, buckets, packing, embeddingNoise, signal, exchange = ALONE }: AccumulateOptions,
 ): Promise<AccumulatedGradients> {
 	const rows: TrainingRowOfBatch[] = packing
 		? packExamples(examples, packing.maxTokens)
@@ -53,7 +68,8 @@ export async function accumulateGradients(
 	const batches = Array.from({ length: Math.ceil(rows.length / microTrainBatchSize) }, (_, i) =>
 		rows.slice(i * microTrainBatchSize, (i + 1) * microTrainBatchSize),
 	);
-	const labelTokens = examples.reduce((n, example) => n + countLabels(example.encoded), 0);
+	const { labelTokens, tokens, positions } = await countTogether(examples, batches, signal, exchange);
+	if (tokens === 0) return { gradients: [], loss: 0, gradNorm: 0, nonFinite: [], tokens, positions };
 	const losses: Scalar[] = [];
 	const reached = new Set<number>();
 	// Sums begin at zeros, so that the first micro-batch needs no graph of its own; alone, it is the sum.
@@ -61,7 +77,7 @@ export async function accumulateGradients(
 	let sums: FlatGradients = buckets.map(({ size }) => (several ? zeros([size]) : undefined));
 	try {
 		for (const mine of batches) {
-			signal?.throwIfAborted();
+			if (exchange.size === 1) signal?.throwIfAborted();
 			const seeds = mine.flatMap(({ examples }) => examples.map((example) => embeddingNoise?.seedOf(example) ?? 0));
 			const noise = embeddingNoise && { alpha: embeddingNoise.alpha, seeds };
 			const batch = labelledBatch(model, mine, { labelTokens, embeddingNoise: noise });
@@ -75,13 +91,13 @@ export async function accumulateGradients(
 			});
 			await setImmediate();
 		}
-		const gradients = sums.map((sum, i) => (reached.has(i) ? sum : undefined));
-		const { shares, gradNorm } = await readBack(losses, gradients);
-		const nonFinite = batches.filter((_, i) => !Number.isFinite(shares[i])).flatMap((mine) => mine.flatMap(({ examples }) => examples));
 		disposeGradients(sums.map((sum, i) => (reached.has(i) ? undefined : sum)));
-		const tokens = rows.reduce((n, { encoded }) => n + encoded.inputIds.length, 0);
-		const positions = batches.reduce((n, mine) => n + paddedSize(mine), 0);
-		return { gradients, loss: shares.reduce((sum, share) => sum + share, 0), gradNorm, nonFinite, tokens, positions };
+		sums = sums.map((sum, i) => (reached.has(i) ? sum : undefined));
+		sums = await exchange.sumGradients(sums);
+		const { shares, gradNorm } = await readBack(losses, sums);
+		const nonFinite = batches.filter((_, i) => !Number.isFinite(shares[i])).flatMap((mine) => mine.flatMap(({ examples }) => examples));
+		const [loss] = await exchange.sum([shares.reduce((sum, share) => sum + share, 0)]);
+		return { gradients: sums, loss, gradNorm, nonFinite, tokens, positions };
 	} catch (error) {
 		disposeGradients(sums);
 		throw error;
@@ -92,6 +108,26 @@ export async function accumulateGradients(
 
 export function disposeGradients(gradients: FlatGradients): void {
 	for (const gradient of gradients) gradient?.dispose();
+}
+
+/** What the processes have to do in this step. @throws where one of them is to stop, in all of them */
+async function countTogether(
+	examples: readonly TrainingExample[],
+	batches: readonly TrainingRowOfBatch[][],
+	signal: AbortSignal | undefined,
+	exchange: GradientExchange,
+): Promise<Record<"labelTokens" | "tokens" | "positions", number>> {
+	const [labelTokens, tokens, positions, stopping] = await exchange.sum([
+		examples.reduce((n, example) => n + countLabels(example.encoded), 0),
+		batches.flat().reduce((n, { encoded }) => n + encoded.inputIds.length, 0),
+		batches.reduce((n, mine) => n + paddedSize(mine), 0),
+		signal?.aborted ? 1 : 0,
+	]);
+	if (stopping > 0) {
+		signal?.throwIfAborted();
+		throw new StoppedElsewhereError();
+	}
+	return { labelTokens, tokens, positions };
 }
 
 /** The step's one read-back. */

@@ -9,6 +9,7 @@ import { uniformInt } from "pure-rand/distribution/uniformInt";
 import { xoroshiro128plus } from "pure-rand/generator/xoroshiro128plus";
 import type { Processor } from "../model/generative-model.js";
 import { type DroppedRow, encodeRow, type TrainingExample, type TrainingRow } from "./collate.js";
+import type { Summing } from "./gradient-exchange.js";
 import { groupByLength } from "./length-groups.js";
 
 export interface StepLoaderOptions {
@@ -20,6 +21,8 @@ export interface StepLoaderOptions {
 	maxLength?: number;
 	/** Tokens of each row: those of like length are put into a step together. Default: any. */
 	lengths?: readonly number[];
+	/** Of several processes this one's number, and how many there are: it gets each step's rows `rank`, `rank + size`, … Default: all rows. */
+	share?: { rank: number; size: number };
 	/** The first step to load, and the one to stop before. */
 	firstStep: number;
 	totalSteps: number;
@@ -40,7 +43,7 @@ export async function* loadSteps(
 	processor: Processor,
 	options: StepLoaderOptions,
 ): AsyncGenerator<LoadedStep> {
-	const { firstStep, totalSteps, trainBatchSize, seed, lengths } = options;
+	const { firstStep, totalSteps, trainBatchSize, seed, lengths, share = { rank: 0, size: 1 } } = options;
 	const stepsPerEpoch = Math.ceil(rows.length / trainBatchSize);
 	let order: { epoch: number; indices: number[] } | undefined; // of the epoch under way: steps are started in order
 	let next: Promise<LoadedStep> | undefined;
@@ -53,7 +56,8 @@ export async function* loadSteps(
 			order = { epoch, indices: lengths ? groupByLength(shuffled, lengths, trainBatchSize) : shuffled };
 		}
 		const from = (step % stepsPerEpoch) * trainBatchSize;
-		next = loadStep(rows, processor, { step, epoch, chosen: order.indices.slice(from, from + trainBatchSize) }, options);
+		const chosen = order.indices.slice(from, from + trainBatchSize).filter((_, i) => i % share.size === share.rank);
+		next = loadStep(rows, processor, { step, epoch, chosen }, options);
 		next.catch(() => undefined); // reported where it is awaited; unhandled until then otherwise
 	};
 	start(firstStep);
@@ -91,20 +95,22 @@ async function encodeOne(
 	return encodeRow(typeof row === "function" ? await row() : row, index, processor, options);
 }
 
-/** Tokens of each row, 0 where it can't be trained on: each is encoded once, and its images read, before the first step. */
+/** Tokens of each row, 0 where it can't be trained on: each is encoded once, and its images read, before the first step; by one of the processes. */
 export async function measureLengths(
 	rows: readonly TrainingRow[],
 	processor: Processor,
 	options: Pick<StepLoaderOptions, "dataRoot" | "maxLength">,
+	workers: Summing,
 	signal?: AbortSignal,
 ): Promise<number[]> {
-	const lengths: number[] = [];
+	const lengths: number[] = rows.map(() => 0);
 	for (const [index, row] of rows.entries()) {
+		if (index % workers.size !== workers.rank) continue;
 		signal?.throwIfAborted();
 		const one = await encodeOne(row, index, processor, options);
-		lengths.push("encoded" in one ? one.encoded.inputIds.length : 0);
+		if ("encoded" in one) lengths[index] = one.encoded.inputIds.length;
 	}
-	return lengths;
+	return workers.sum(lengths);
 }
 
 /** Fisher–Yates over 0 … n − 1; the same for the same (seed, epoch), whatever else draws random numbers. */

@@ -1,4 +1,5 @@
 /** What a training run can be told; names and defaults are LightRFT's and transformers' where they have them. */
+import type { WorkerGroup } from "../backend/cluster/worker-group.js";
 import type { TrainableModel } from "../model/generative-model.js";
 import type { LrScheduleOptions, LrScheduler } from "./lr-schedule.js";
 import type { OptimizerName } from "./make-optimizer.js";
@@ -63,6 +64,11 @@ export interface TrainerOptions {
 	packing?: boolean;
 	/** Most tokens of a packed row. Default: those of the step's longest conversation. */
 	packLength?: number;
+	/**
+	 * The processes that train together (`joinWorkers`), with the same rows and options in each: every one computes its share of each step and makes the
+	 * same update, the first one writes. `evaluate` is called in all of them and must give the same scores in all. Default: one process alone.
+	 */
+	workers?: WorkerGroup;
 	/** Scores the model, e.g. on held-out pairs; called every `evalEvery` steps and after the last. */
 	evaluate?: (model: TrainableModel, step: number) => Promise<Record<string, number>>;
 	/** Default: after the last step only. */

@@ -6,14 +6,16 @@
  * log files. A micro-step and an optimizer step are graphs (micro-step.ts, adamw.ts). What this version can't do (16-bit master weights) has no
  * option here.
  */
+import { WorkerLostError } from "../backend/cluster/watch-workers.js";
 import type { TrainableModel } from "../model/generative-model.js";
-import { type AccumulateOptions, accumulateGradients, disposeGradients } from "./accumulate-gradients.js";
+import { type AccumulateOptions, accumulateGradients, disposeGradients, StoppedElsewhereError } from "./accumulate-gradients.js";
 import { clipFactor } from "./clip-grad-norm.js";
 import { conversationKey, nameRow, type TrainingRow } from "./collate.js";
 import { conversationMessages } from "./conversation-messages.js";
 import { DroppedRows } from "./dropped-rows.js";
 import { findCheckpoint } from "./find-checkpoint.js";
 import { holdFrozen, trainableParameters } from "./freeze.js";
+import { ALONE, agree, exchangeWith } from "./gradient-exchange.js";
 import { lrSchedule } from "./lr-schedule.js";
 import { makeOptimizer } from "./make-optimizer.js";
 import { MetricsLog } from "./metrics-log.js";
@@ -55,13 +57,17 @@ export class Trainer {
 		const learningRateAt = lrSchedule(schedule);
 		const identity = identify(rows, decisiveOptions(options, schedule));
 		const encoding = { dataRoot, maxLength: promptMaxLen };
-		const lengths = options.groupByLength ? await measureLengths(rows, model.processor, encoding, signal) : undefined;
+		const workers = options.workers ?? ALONE;
+		await agree(workers, "rows and options", identity);
+		const lengths = options.groupByLength ? await measureLengths(rows, model.processor, encoding, workers, signal) : undefined;
 		const packing = options.packing ? { maxTokens: options.packLength } : undefined;
 		const dropped = new DroppedRows(rows.length, (row) => onEvent({ type: "dropped", ...row }));
 		const parameters = trainableParameters(model.namedParameters(), freeze);
 		const thaw = holdFrozen(model.namedParameters(), parameters);
 		const optimizer = makeOptimizer(optimizerName, parameters, { betas, weightDecay, eager });
 		const { buckets } = optimizer;
+		const exchange = exchangeWith(options.workers, buckets);
+		const writes = workers.rank === 0;
 		const microStep = new MicroStep(model, { buckets, gradientCheckpointing, labelSmoothing, eager });
 		let run: TrainerState = { step: 0, identity, history: [], evaluations: [] };
 		let lastCheckpoint: string | undefined;
@@ -71,7 +77,9 @@ export class Trainer {
 		const save = async (folder: string) => {
 			if (lastCheckpoint === checkpointFolder(folder, run.step)) return; // this step's is there already
 			const kept = { keep: saveTotalLimit, best: best()?.step };
-			lastCheckpoint = await saveTrainingCheckpoint(folder, { model, parameters, optimizer }, run, kept);
+			lastCheckpoint = checkpointFolder(folder, run.step);
+			if (!writes) return;
+			await saveTrainingCheckpoint(folder, { model, parameters, optimizer }, run, kept);
 			onEvent({ type: "checkpoint", step: run.step, dir: lastCheckpoint });
 		};
 		const evaluateWhenDue = async () => {
@@ -89,24 +97,26 @@ export class Trainer {
 				run = await readTrainerState(lastCheckpoint, identity);
 				await restoreTraining(lastCheckpoint, { parameters, optimizer });
 			}
-			if (logDir !== undefined) log = await MetricsLog.open(logDir, resumeFromCheckpoint === undefined ? undefined : run.step);
+			await agree(workers, "checkpoint to go on from", run.step);
+			await exchange.shareParameters();
+			if (logDir !== undefined && writes) log = await MetricsLog.open(logDir, resumeFromCheckpoint === undefined ? undefined : run.step);
 			const firstStep = run.step;
 			const started = performance.now();
 			if (firstStep > 0) await evaluateWhenDue(); // a run that was stopped in an evaluation has it to make up for
 
 			for await (const { step, epoch, examples, dropped: lost } of loadSteps(rows, model.processor, {
-				...{ ...encoding, trainBatchSize, seed, lengths, firstStep, totalSteps },
+				...{ ...encoding, trainBatchSize, seed, lengths, firstStep, totalSteps, share: workers },
 			})) {
 				const stepStarted = performance.now();
 				if (step === firstStep || step % stepsPerEpoch === 0) onEvent({ type: "epoch", epoch, maxEpochs });
 				dropped.add(lost);
-				if (examples.length > 0) {
-					const before = microStep.signatures;
-					const { gradients, loss, gradNorm, nonFinite, tokens, positions } = await accumulateGradients(model, examples, {
-						...{ microTrainBatchSize, microStep, buckets, packing, signal },
-						embeddingNoise: noiseOf(neftuneNoiseAlpha, seed, step),
-					});
-					if (microStep.signatures > before) onEvent({ type: "compiled", signatures: microStep.signatures });
+				const graphs = microStep.signatures;
+				const { gradients, loss, gradNorm, nonFinite, tokens, positions } = await accumulateGradients(model, examples, {
+					...{ microTrainBatchSize, microStep, buckets, packing, signal, exchange },
+					embeddingNoise: noiseOf(neftuneNoiseAlpha, seed, step),
+				});
+				if (microStep.signatures > graphs) onEvent({ type: "compiled", signatures: microStep.signatures });
+				if (tokens > 0) {
 					const lr = learningRateAt(step);
 					const finite = Number.isFinite(loss) && Number.isFinite(gradNorm);
 					if (finite) optimizer.step(gradients, { learningRate: lr, gradientScale: clipFactor(gradNorm, maxGradNorm) });
@@ -126,18 +136,24 @@ export class Trainer {
 				await evaluateWhenDue();
 				if (savePath !== undefined && run.step % saveSteps === 0) await save(savePath);
 			}
-			if (savePath !== undefined) await model.save(savePath);
+			if (savePath !== undefined && writes) await model.save(savePath);
 			return summarize(run, best(), { savePath, dropped: dropped.rows(), signatures: microStep.signatures });
 		} catch (error) {
-			if (signal?.aborted && savePath !== undefined) await save(savePath);
+			if ((signal?.aborted || isStop(error)) && savePath !== undefined) await save(savePath);
 			throw error;
 		} finally {
+			exchange.dispose();
 			microStep.dispose();
 			optimizer.dispose();
 			thaw();
 			await log?.[Symbol.asyncDispose]();
 		}
 	}
+}
+
+/** Other processes ended, between two updates: what is here is whole. */
+function isStop(error: unknown): boolean {
+	return error instanceof StoppedElsewhereError || error instanceof WorkerLostError;
 }
 
 /** @throws for an empty source, or a ShareGPT row that contradicts itself, before any training */

@@ -112,7 +112,7 @@ async function improve(
 			data: options.data_path.join(", "),
 			drawn: `${options.samples_per_record} per pair and shown order (${options.orders}), temperature ${options.temperature}, seed ${options.seed}`,
 		},
-		dataRows: records.input.rows,
+		input: records.input,
 		evaluations,
 	};
 	const score = async (when: "before" | "after", model: GenerativeModel) => {

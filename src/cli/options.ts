@@ -257,6 +257,7 @@ const filterFlags = {
 	dedup_prompts: flag(positive(1).optional(), "leave out pairs whose caption shares so much with earlier ones', such as 0.8", "X"),
 	max_per_prompt: flag(whole().default(1), "pairs kept of one caption, with --dedup_prompts", "N"),
 	decontaminate: flag(datasetSources().optional(), "leave out pairs with a caption or an image of this evaluation set", "SOURCE", "repeat"),
+	decontaminate_mapping: flag(pairMapping().optional(), "for pairs: sources among them, as --data_mapping", "FILE"),
 	decontaminate_image_root: flag(text().optional(), "its image root; default: each data file's own folder", "DIR"),
 };
 
@@ -465,13 +466,14 @@ const MAPPING_GIVEN = { path: ["data_mapping"], error: "expected a file with a m
 const evalMappingGiven = (o: { eval_data_path?: readonly string[]; eval_data_mapping?: string | PairMapping }) =>
 	o.eval_data_mapping !== undefined || !hasMapped(o.eval_data_path);
 const EVAL_MAPPING_GIVEN = { path: ["eval_data_mapping"], error: "expected a file with a mapping, for the pairs: source" };
+const decontaminates = (o: { decontaminate?: readonly string[]; decontaminate_mapping?: string | PairMapping }) =>
+	o.decontaminate_mapping !== undefined || !hasMapped(o.decontaminate);
+const DECONTAMINATES = { path: ["decontaminate_mapping"], error: "expected a file with a mapping, for the pairs: source" };
 const rankInWorkers = (o: { workers?: readonly string[]; rank?: number }) =>
 	o.workers === undefined ? o.rank === undefined : o.rank !== undefined && o.rank < o.workers.length;
 const RANK_IN_WORKERS = { path: ["rank"], error: "expected a place in --workers, from 0, with --workers and only then" };
 const oneKindOfWorkers = (o: { workers?: readonly string[]; processes: number }) => o.workers === undefined || o.processes === 1;
 const ONE_KIND_OF_WORKERS = { path: ["processes"], error: "expected it or --workers, not both: name each process in --workers" };
-const decontaminates = (o: { decontaminate?: readonly string[] }) => !hasMapped(o.decontaminate);
-const DECONTAMINATES = { path: ["decontaminate"], error: "expected sources with a schema of their own, not pairs:" };
 const SERVERS_OWN = {
 	path: ["model_path"],
 	error:
@@ -669,7 +671,8 @@ export const filterOptions = z
 		overwrite,
 	})
 	.refine(passRatesInOrder, PASS_RATES_IN_ORDER)
-	.refine(rootForRelative, ROOT_FOR_RELATIVE);
+	.refine(rootForRelative, ROOT_FOR_RELATIVE)
+	.refine(decontaminates, DECONTAMINATES);
 
 export const inspectOptions = z.strictObject({ journal: journalPath, json: flag(toggle().default(false), "print JSON") });
 

@@ -48,7 +48,7 @@ describe("parseOptions", () => {
 	it.each<[object, RegExp]>([
 		[{ data_path: "pairs:a.json" }, /--data_mapping is missing: for pairs: sources/],
 		[{ data_path: "pairs:a.json", data_mapping: { prompt: "p" } }, /--data_mapping: mapping: imageA: expected string, got nothing/],
-		[{ decontaminate: "pairs:a.json" }, /--decontaminate: expected sources with a schema of their own, not pairs:/],
+		[{ decontaminate: "pairs:a.json" }, /--decontaminate_mapping is missing: for pairs: sources among them/],
 		[{ shard: "0/4" }, /--shard: expected i\/n with i from 1 to n, such as 1\/4 to 4\/4, got "0\/4"/],
 		[{ data_path: "hpdv3:a.json@0.7,genai:b.parquet" }, /--data_path: source "genai:b\.parquet": expected a weight/],
 	])("refuses %j", (wrong, message) => expect(() => parseOptions(sampleOptions, { ...SAMPLE, ...wrong })).toThrow(message));

@@ -77,12 +77,16 @@ async function inProcess(job: string, file: string): Promise<Cost> {
 	return JSON.parse(stdout);
 }
 
+/** Folders, one for each generator, as HPDv3 has them, and images in each. */
+const [FOLDERS, IMAGES] = [4, 250];
+const imageOf = (i: number) => `images/model-${i % FOLDERS}/${Math.floor(i / FOLDERS) % IMAGES}.jpg`;
+
 /** Rows of the length that HPDv3's have. */
 function* rows(count: number): Generator<string> {
 	const text =
 		"a photograph of two red circles on a wooden table, in soft morning light, with the grain of old oak and a shadow to the left; 8k";
 	for (let i = 0; i < count; i++) {
-		const paths = { path1: `images/${i % 2 === 0 ? "a" : "b"}.jpg`, path2: `images/${i % 2 === 0 ? "b" : "a"}.jpg` };
+		const paths = { path1: imageOf(i), path2: imageOf(i + 1) };
 		const row = {
 			prompt: `${i}: ${text}`,
 			choice_dist: [12, 7],
@@ -136,8 +140,11 @@ if (values.job !== undefined) {
 	const folder = await mkdtemp(join(tmpdir(), "rft-stream-"));
 	try {
 		const picture = fileURLToPath(new URL("../examples/data/heldout/0000a.jpg", import.meta.url));
-		await mkdir(join(folder, "images"));
-		for (const name of ["a.jpg", "b.jpg"]) await copyFile(picture, join(folder, "images", name));
+		for (let i = 0; i < FOLDERS * IMAGES; i++) {
+			const image = join(folder, imageOf(i));
+			await mkdir(dirname(image), { recursive: true });
+			await copyFile(picture, image);
+		}
 		const file = join(folder, "hpdv3.json");
 		await pipeline(Readable.from(rows(Number(values.rows))), createWriteStream(file));
 		await compare(file);

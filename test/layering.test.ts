@@ -36,7 +36,7 @@ const TABLE: Record<string, Row> = {
 		imports: ["checkpoint/write-whole.ts"],
 		packages: ["node:fs", "zod", "hyparquet", "hyparquet-writer", "fzstd", "tar-stream", "tinyglobby"],
 	},
-	dataset: { imports: ["files", "backend/setup/cache-folder.ts"], packages: ["node:fs", "zod", "yaml"] },
+	dataset: { imports: ["files", "backend/setup/cache-folder.ts"], packages: ["node:fs", "zod", "yaml", "lru-cache"] },
 	[SEAM]: { imports: [], types: ["backend"] },
 	model: {
 		imports: [SEAM, "backend", "nn", "checkpoint"],

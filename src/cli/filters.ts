@@ -19,6 +19,7 @@ import {
 	wellFormed,
 } from "../index.js";
 import type { FilterOptions } from "./options.js";
+import { readMapping } from "./records.js";
 import type { Session } from "./session.js";
 
 /** @throws DatasetError, Error for an evaluation set or an image of it that can't be read. */
@@ -55,9 +56,10 @@ async function recordFilters(options: FilterOptions, session: Session): Promise<
 
 async function withoutEvaluationSet(
 	sources: string[],
-	{ decontaminate_image_root: imageRoot }: FilterOptions,
+	{ decontaminate_image_root: imageRoot, decontaminate_mapping }: FilterOptions,
 	session: Session,
 ): Promise<RolloutFilter> {
+	const mapping = await readMapping("--decontaminate_mapping", decontaminate_mapping);
 	session.note(`decontaminate: reading ${sources.join(", ")}`);
-	return decontaminate(loadDataset(sources, { imageRoot, order: "stored", duplicates: "keep" }));
+	return decontaminate(loadDataset(sources, { imageRoot, mapping, order: "stored", duplicates: "keep" }));
 }

@@ -99,7 +99,7 @@ async function improve(
 	session: Session,
 ): Promise<Improved> {
 	const started = performance.now();
-	const question = await chooseQuestion(options, options.model_path, session);
+	const question = await chooseQuestion(options, options.adapter ?? options.model_path, session);
 	const records = await surveyToSample(options, session, part);
 	const heldOut = await surveyHeldOut(options, session);
 	const filters = await chooseFilters(options, session);
@@ -112,7 +112,7 @@ async function improve(
 			data: options.data_path.join(", "),
 			drawn: `${options.samples_per_record} per pair and shown order (${options.orders}), temperature ${options.temperature}, seed ${options.seed}`,
 		},
-		dataRows: records.input.rows,
+		input: records.input,
 		evaluations,
 	};
 	const score = async (when: "before" | "after", model: GenerativeModel) => {

@@ -41,7 +41,11 @@ export interface SurveyOptions {
 	only?: (record: PreferenceRecord) => boolean;
 	/** Samples of each, to count them. */
 	samplesOf?: (record: PreferenceRecord) => number;
+	/** Of more bad rows than allowed, for the message. Default: --max_bad_rows. */
+	wayOut?: (badRows: number) => string;
 }
+
+const leaveOut = (badRows: number) => `correct them, or leave them out with --max_bad_rows ${badRows}`;
 
 /**
  * @throws Error for more bad rows than allowed, or no record at all; DatasetError for a file that can't be read.
@@ -49,7 +53,7 @@ export interface SurveyOptions {
 export async function surveyRecords(
 	options: DataOptions,
 	session: Session,
-	{ quarantine, only = () => true, samplesOf }: SurveyOptions = {},
+	{ quarantine, only = () => true, samplesOf, wayOut = leaveOut }: SurveyOptions = {},
 ): Promise<SurveyedRecords> {
 	const { data_path, max_bad_rows: allowed } = options;
 	const sources = data_path.join(", ");
@@ -63,9 +67,7 @@ export async function surveyRecords(
 	const bad = badRows === 1 ? "1 bad row" : `${badRows} bad rows`;
 	if (badRows > allowed) {
 		const atLeast = badRows > allowed + ENOUGH ? "at least " : "";
-		throw new Error(
-			`${sources}: ${atLeast}${bad}, at most ${allowed} allowed${where}; correct them, or leave them out with --max_bad_rows ${badRows}`,
-		);
+		throw new Error(`${sources}: ${atLeast}${bad}, at most ${allowed} allowed${where}; ${wayOut(badRows)}`);
 	}
 	if (input.ties > 0) session.note(`${input.ties === 1 ? "1 tie" : `${input.ties} ties`} left out: people preferred neither image`);
 	if (badRows > 0) session.note(`${bad} left out${where}: ${describeKinds(input)}`);
@@ -81,7 +83,7 @@ async function* wanted(records: AsyncIterable<PreferenceRecord>, only: (record: 
 
 async function reading(options: DataOptions): Promise<LoadDatasetOptions> {
 	const { data_mapping, image_cache: imageCache, shard } = options;
-	const mapping = typeof data_mapping === "string" ? await readMapping(data_mapping) : data_mapping;
+	const mapping = await readMapping("--data_mapping", data_mapping);
 	const { image_root, limit, shuffle_buffer, orders, seed, max_caption_chars, keep_duplicates, check_images } = options;
 	return {
 		...{ imageRoot: image_root, limit, shuffleBuffer: shuffle_buffer, order: orders, seed, maxPromptLength: max_caption_chars },
@@ -91,11 +93,13 @@ async function reading(options: DataOptions): Promise<LoadDatasetOptions> {
 	};
 }
 
-async function readMapping(file: string): Promise<PairMapping> {
+/** @param given a file, or a config file's mapping. @throws UsageError that names the flag. */
+export async function readMapping(flag: string, given: string | PairMapping | undefined): Promise<PairMapping | undefined> {
+	if (typeof given !== "string") return given;
 	try {
-		return await readPairMapping(file);
+		return await readPairMapping(given);
 	} catch (error) {
-		throw new UsageError(`--data_mapping ${file}: ${(error as Error).message}`);
+		throw new UsageError(`${flag} ${given}: ${(error as Error).message}`);
 	}
 }
 
@@ -155,8 +159,9 @@ export function formatInput(input: RowCounts): string {
 
 /** Held-out pairs, both ways round; undefined where none are given. */
 export async function surveyHeldOut(options: HeldOutOptions, session: Session): Promise<SurveyedRecords | undefined> {
-	const { eval_data_path: data_path, eval_data_mapping: data_mapping, eval_image_root: image_root, eval_limit: limit, seed } = options;
+	const { eval_data_path: data_path, eval_image_root: image_root, eval_limit: limit, seed } = options;
 	if (data_path === undefined) return undefined;
+	const data_mapping = await readMapping("--eval_data_mapping", options.eval_data_mapping);
 	const checks = {
 		check_images: "header",
 		keep_duplicates: true,
@@ -165,7 +170,8 @@ export async function surveyHeldOut(options: HeldOutOptions, session: Session): 
 		image_cache: undefined,
 		shard: undefined,
 	} as const;
-	return surveyRecords({ data_path, data_mapping, image_root, limit, seed, orders: "both", shuffle_buffer: 0, ...checks }, session);
+	const held = { data_path, data_mapping, image_root, limit, seed, orders: "both", shuffle_buffer: 0, ...checks } as const;
+	return surveyRecords(held, session, { wayOut: () => "correct them, or take them out of the held-out pairs" });
 }
 
 /** What `schema:path@weight` sources name: files, folders, patterns. */

@@ -1,5 +1,6 @@
 /**
- * Preference records from data files, streamed: one row is in memory at a time (and a shuffle buffer's worth, where asked for).
+ * Preference records from data files, streamed: a few rows are in memory at a time (and a shuffle buffer's worth, where asked for), whose images are
+ * looked up together.
  *
  * HPDv3 stores the preferred image first, so the stored order gives the answer away ("Image 1" is always right); the default
  * order is therefore random, drawn per record from its content and the seed.
@@ -13,6 +14,7 @@ import { type BadRowOptions, type RowCounts, RowTally } from "./bad-rows.js";
 import { contentHash } from "./content-hash.js";
 import { interleave } from "./interleave.js";
 import { KeySet } from "./key-set.js";
+import { mapAhead } from "./map-ahead.js";
 import { type ParsedSource, pairSource, parseSources } from "./parse-source.js";
 import type { PreferenceRecord, ShownOrder } from "./preference-record.js";
 import { type ImageFault, openRoots, type RecordOptions, readRecord } from "./read-record.js";
@@ -20,6 +22,9 @@ import { parseShard, type Shard, type ShardName } from "./shard.js";
 import { shuffleThroughBuffer } from "./shuffle-buffer.js";
 import { checkPairMapping, type PairMapping } from "./sources/mapped-pairs.js";
 import { type PairSource, TIE } from "./sources/pair-source.js";
+
+/** Rows whose images are looked up at once. More are hardly faster; and rows may hold their images themselves. */
+const AHEAD = 16;
 
 /** How a record's images are shown: as stored, in an order drawn from (seed, key), or once each way. */
 export type OrderPolicy = "stored" | "random" | "both";
@@ -162,14 +167,15 @@ async function* readFiles(
 ): AsyncGenerator<PreferenceRecord | RowProblem | typeof TIE> {
 	for (const file of files) {
 		const roots = await openRoots(reading.imageRoot ?? pairs.imageRoot(file), reading.imageCache, file);
-		for await (const read of pairs.read(readRows(file))) {
-			const found = await readRecord(read, { name, file }, roots, reading);
-			if (found !== undefined) yield found;
-		}
+		const records = mapAhead(pairs.read(readRows(file)), (read) => readRecord(read, { name, file }, roots, reading), AHEAD);
+		for await (const found of records) if (found !== undefined) yield found;
 	}
 }
 
 function duplicateOf({ source: { file, row }, prompt, images, preferred }: PreferenceRecord): RowProblem {
-	const [expected, got] = ['a pair that is not there yet (duplicates: "keep" takes it)', "an earlier row's caption, images and preference"];
+	const [expected, got] = [
+		'a pair that is not there yet (duplicates: "keep", or --keep_duplicates, takes it)',
+		"an earlier row's caption, images and preference",
+	];
 	return { file, row, field: "", kind: "duplicate", expected, got, value: { prompt, images, preferred } };
 }

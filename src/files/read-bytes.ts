@@ -2,7 +2,8 @@
  * A data file as blocks of plain bytes: gzip and Zstandard are undone on the way, known by their first bytes and not by the name.
  * Blocks are read when they are asked for, so a slow consumer holds the disk back.
  *
- * Zstandard is `fzstd`: Node has its own from 22.15 on only. It does not check the content's checksum, which is optional in the format.
+ * Zstandard is `fzstd`, which does not check the content's checksum (optional in the format). Node's own, there from 22.15 on, does; but it ends
+ * without a word after the first frame (24.21), and files that were joined or compressed by several threads have more: rows would be lost.
  */
 import { createReadStream } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";

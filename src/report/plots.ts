@@ -14,8 +14,8 @@ export interface FunnelStep {
 const LABEL_WIDTH = 168;
 const ROW = 30;
 
-/** @param steps of one unit, each a part of the one before. */
-export function funnelPlot(steps: readonly FunnelStep[]): Html {
+/** @param steps each a part of the one before. @param unit what they count */
+export function funnelPlot(steps: readonly FunnelStep[], unit: string): Html {
 	const most = steps[0]?.count ?? 0;
 	const label = ({ count }: FunnelStep) => `${number(count)}${most > 0 ? `  ·  ${percent(count / most)}` : ""}`;
 	return drawPlot(
@@ -45,7 +45,7 @@ export function funnelPlot(steps: readonly FunnelStep[]): Html {
 			],
 		},
 		steps.length * ROW + 8,
-		`How many judgements are left: ${steps.map((step) => `${step.name} ${number(step.count)}`).join(", ")}.`,
+		`How many ${unit} are left: ${steps.map((step) => `${step.name} ${number(step.count)}`).join(", ")}.`,
 	);
 }
 

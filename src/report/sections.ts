@@ -1,5 +1,6 @@
 /** The page's sections above the gallery: numbers in front, plots, and the table behind each plot. */
 
+import type { RowCounts } from "../dataset/bad-rows.js";
 import type { Calibration } from "../reward/calibration.js";
 import type { StatsBreakdown } from "../reward/stats-breakdown.js";
 import { type Proportion, proportion } from "../reward/wilson-interval.js";
@@ -38,24 +39,20 @@ export function tiles({ total, kept, records, recordsKept, judgements }: ReportD
 const tile = (value: string, name: string, detail: string) =>
 	html`<div class="tile"><b>${value}</b><span>${name}</span><span>${detail}</span></div>`;
 
-export function yieldSection(data: ReportData, { dataRows, exported = {} }: ReportFacts): Html {
+export function yieldSection(data: ReportData, { input, exported = {} }: ReportFacts): Html {
 	const steps = funnelSteps(data);
-	const source = [
-		dataRows !== undefined && `${number(dataRows)} rows`,
-		`${number(data.records)} pairs`,
-		`${number(data.total)} judgements`,
-	].filter(Boolean);
+	const source = [input && `${number(input.rows)} rows`, `${number(data.records)} pairs`, `${number(data.total)} judgements`].filter(
+		Boolean,
+	);
 	const files = Object.entries(exported);
 	const out = files.length === 0 ? undefined : ` Exported: ${files.map(([file, rows]) => `${number(rows)} rows in ${file}`).join(", ")}.`;
 	return html`<div class="grid">
+${input && (input.rows > input.records || input.ties > 0) && inputFigure(input)}
 ${figure(
 	"What each filter leaves",
 	`${source.join(" → ")} → ${number(data.kept)} kept.${out ?? ""}`,
-	funnelPlot(steps),
-	tableHtml(
-		["left after", "judgements", "turned away"],
-		steps.map(({ name, count }, i) => [name, number(count), i === 0 ? "" : number(steps[i - 1].count - count)]),
-	),
+	funnelPlot(steps, "judgements"),
+	funnelTable(steps, "judgements", "turned away"),
 )}
 ${figure(
 	"Outcomes",
@@ -67,6 +64,30 @@ ${figure(
 	),
 )}
 </div>`;
+}
+
+/** From the rows of the data to the pairs that a judge was asked about: what was put aside, by kind. */
+function inputFigure({ rows, records, bad, ties }: RowCounts): Html {
+	let left = rows;
+	const kinds = Object.entries(bad).map(([name, count]) => {
+		left -= count;
+		return { name, count: left };
+	});
+	const steps = [{ name: "rows read", count: rows }, ...kinds, { name: "pairs", count: records }];
+	const tied = ties > 0 ? ` Besides, ${number(ties)} without a preference (ties).` : "";
+	return figure(
+		"What the data holds",
+		`${number(rows)} rows, of which ${number(rows - records)} were put aside as bad → ${number(records)} pairs.${tied}`,
+		funnelPlot(steps, "rows"),
+		funnelTable(steps, "rows", "put aside"),
+	);
+}
+
+function funnelTable(steps: readonly FunnelStep[], unit: string, lost: string): Html {
+	return tableHtml(
+		["left after", unit, lost],
+		steps.map(({ name, count }, i) => [name, number(count), i === 0 ? "" : number(steps[i - 1].count - count)]),
+	);
 }
 
 /** What is left after each filter, in the order in which they are asked. */

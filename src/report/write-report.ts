@@ -4,6 +4,7 @@
  * forbids every request and every program but its own (by hash), whatever captions and reasonings hold. The same rollouts give the same bytes.
  */
 import { createHash } from "node:crypto";
+import type { RowCounts } from "../dataset/bad-rows.js";
 import { writeText } from "../files/write-text.js";
 import type { Evaluation } from "../reward/evaluate.js";
 import { groupByRecord } from "../reward/group-by-record.js";
@@ -20,8 +21,8 @@ export interface ReportFacts {
 	title?: string;
 	/** Shown under the title, such as `{ judge: "examples/judge" }`. */
 	facts?: Readonly<Record<string, string | number>>;
-	/** Rows of the data set, those left out included. */
-	dataRows?: number;
+	/** What the rows of the data set came to: `counts` of `loadDataset`'s records. */
+	input?: RowCounts;
 	/** Rows per exported file, as `writeExports` counts them. */
 	exported?: Readonly<Record<string, number>>;
 	/** Held-out evaluations, in order, by when they were made: `{ before, after }`. */

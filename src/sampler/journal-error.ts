@@ -2,13 +2,13 @@
 
 /**
  * `locked`: another process writes it; `mismatch`: it belongs to another configuration (`differences` says which); `damaged`: a line or the header
- * can't be trusted; `unwritable`: the disk is full, read-only, or the lock was lost.
+ * can't be trusted; `unreadable`: the file isn't there, or can't be read; `unwritable`: the disk is full, read-only, or the lock was lost.
  */
 export class JournalError extends Error {
 	override readonly name = "JournalError";
 
 	constructor(
-		readonly kind: "locked" | "mismatch" | "damaged" | "unwritable",
+		readonly kind: "locked" | "mismatch" | "damaged" | "unreadable" | "unwritable",
 		message: string,
 		{ differences = [], cause }: { differences?: readonly string[]; cause?: unknown } = {},
 	) {

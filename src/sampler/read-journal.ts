@@ -15,7 +15,7 @@ export interface ReadJournal extends AsyncIterable<JournalEntry> {
 /**
  * @param onDamage is told each line that is not whole ("line 17 (bytes …): …"), the torn end of one that is being written among them. Default: it throws.
  * @returns the header, and the rollouts in the file's order, a key once; to be iterated once.
- * @throws JournalError `damaged` for a file that is no journal and, while iterating and without `onDamage`, for a damaged line
+ * @throws JournalError `unreadable`, `damaged` for a file that is no journal and, while iterating and without `onDamage`, for a damaged line
  */
 export async function readJournal(file: string, { onDamage }: { onDamage?: (where: string) => void } = {}): Promise<ReadJournal> {
 	const header = await readHeader(file);
@@ -53,7 +53,7 @@ export function entryOf(line: ScannedLine): JournalEntry | string {
 	return typeof entry === "string" ? describeDamage({ ...line, damage: entry }) : entry;
 }
 
-/** Whether a file begins as a journal does. @throws what opening it throws */
+/** Whether a file begins as a journal does. @throws JournalError `unreadable` */
 export async function isJournal(file: string): Promise<boolean> {
 	const header = await scanHeader(file);
 	return header !== undefined && typeof header !== "string";

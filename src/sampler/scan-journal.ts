@@ -1,6 +1,7 @@
 /** A journal's bytes as lines, each with its place, its damage found but not judged: what that means differs for who continues, merges or looks. */
 import { createReadStream } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
+import { JournalError } from "./journal-error.js";
 import { damageOf, type JournalHeader, keyOfLine, parseHeader } from "./journal-line.js";
 
 /** A line; `number` counts from 1, the header's. `end` is the offset after its line feed. */
@@ -23,7 +24,7 @@ const LINE_FEED = 0x0a;
 /** Most lines of a journal are shorter. */
 const READ_BLOCK = 8192;
 
-/** @returns the header, or why it is none; undefined for an empty file. @throws what the file system does */
+/** @returns the header, or why it is none; undefined for an empty file. @throws JournalError `unreadable` */
 export async function scanHeader(file: string): Promise<JournalHeader | string | undefined> {
 	for await (const { bytes, ended } of splitLines(file)) {
 		return ended ? parseHeader(bytes) : "it is cut: no line feed ends it";
@@ -69,7 +70,7 @@ async function* splitLines(file: string): AsyncGenerator<SplitLine> {
 		if (length > MAX_LINE) parts = [];
 		else parts.push(part);
 	};
-	for await (const block of createReadStream(file, { highWaterMark: BLOCK }) as AsyncIterable<Buffer>) {
+	for await (const block of blocksOf(file)) {
 		let from = 0;
 		for (let feed = block.indexOf(LINE_FEED); feed >= 0; feed = block.indexOf(LINE_FEED, from)) {
 			keep(block.subarray(from, feed));
@@ -80,4 +81,12 @@ async function* splitLines(file: string): AsyncGenerator<SplitLine> {
 		if (from < block.length) keep(block.subarray(from));
 	}
 	if (length > 0) yield { number, offset, end: offset + length, bytes: Buffer.concat(parts), ended: false };
+}
+
+async function* blocksOf(file: string): AsyncGenerator<Buffer> {
+	try {
+		yield* createReadStream(file, { highWaterMark: BLOCK }) as AsyncIterable<Buffer>;
+	} catch (cause) {
+		throw new JournalError("unreadable", `${file}: can't be read: ${(cause as Error).message}; check the path`, { cause });
+	}
 }

@@ -192,29 +192,6 @@ it("LightRFT: the command line of its guide", async () => {
 });
 
 describe("no flag is dropped in silence", () => {
-	/** Another value than the default for each flag of `train` that an engine does not take; the schema's own message if it takes none of these. */
-	const others = () => [
-		true,
-		false,
-		1,
-		0.5,
-		2,
-		"float32",
-		"cpu",
-		"accuracy",
-		at("else"),
-		["embeddings"],
-		["hpdv3:x.json"],
-		{ caption: "c" },
-	];
-	const otherThanDefault = (name: string) => {
-		const schema = trainOptions.shape[name as keyof typeof trainOptions.shape];
-		const standard = JSON.stringify(schema.safeParse(undefined).data);
-		return others().find((value) => {
-			const parsed = schema.safeParse(value);
-			return parsed.success && parsed.data !== undefined && JSON.stringify(parsed.data) !== standard;
-		});
-	};
 	it.each(Object.keys(ENGINE_OF) as EngineName[])("%s", (name) => {
 		const engine = ENGINE_OF[name];
 		const base = options("flags", name === "lightrft" ? LIGHTRFT : { engine: name });
@@ -222,9 +199,9 @@ describe("no flag is dropped in silence", () => {
 		const left = Object.keys(trainOptions.shape).filter((flag) => !(engine.takes as readonly string[]).includes(flag));
 		expect(left.length).toBeGreaterThan(10);
 		for (const flag of left) {
-			const value = otherThanDefault(flag);
-			expect(value, flag).toBeDefined();
-			expect(() => checkEngineFlags(engine, { ...base, [flag]: value }), flag).toThrow(new RegExp(`^--${flag} can't be handed over to `));
+			expect(() => checkEngineFlags(engine, { ...base, [flag]: "another value than the default" }), flag).toThrow(
+				new RegExp(`^--${flag} can't be handed over to `),
+			);
 		}
 	});
 });

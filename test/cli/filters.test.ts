@@ -32,6 +32,19 @@ describe("filters of flags", () => {
 		]);
 	});
 
+	it("know an evaluation set of any form, by a mapping", async () => {
+		const decontaminate = "pairs:test/fixtures/sources/pairs/pairs.jsonl";
+		const images = { prompt: "text.caption", imageA: "images.0", imageB: "images.1" };
+		const flags = { decontaminate, decontaminate_mapping: { ...images, preference: { always: "A" } } };
+		expect((await chooseFilters(parse(flags), session)).map(({ name }) => name)).toContain("decontaminate");
+		const voted = { decontaminate, decontaminate_mapping: "test/fixtures/sources/pairs/mapping.yaml" };
+		// Its last row names neither image. What is not known can't be left out.
+		await expect(chooseFilters(parse(voted), session)).rejects.toThrow(/record 3 of .*pairs\.jsonl: field vote/);
+		await expect(chooseFilters(parse({ decontaminate, decontaminate_mapping: "no.yaml" }), session)).rejects.toThrow(
+			/^--decontaminate_mapping no\.yaml: /,
+		);
+	});
+
 	it("of exports are lists", () => {
 		expect(parse({ export: "trl,ms-swift" })).toMatchObject({ export: ["trl", "ms-swift"], export_rows: ["sft", "grpo", "dpo"] });
 		expect(() => parse({ export: "axolotl" })).toThrow("--export: expected llama-factory, ms-swift, trl or lightrft");

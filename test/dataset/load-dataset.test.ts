@@ -193,6 +193,25 @@ describe("bad rows", () => {
 		expect(records.map((record) => record.images[0])).toEqual([join(folder, "a.png")]);
 	});
 
+	it("are links that lead out in several steps, however often their folders were met before", async () => {
+		const outside = await temporaryFolder();
+		await writeFile(join(outside, "secret.png"), "secret");
+		const good = ["sub/inner.png", "again/a.png"];
+		const bad = ["sub/out.png", "sub/chain.png", "out/secret.png", "again/out/secret.png", "sub/up/../a.png/../chain.png"];
+		const rows = Array.from({ length: 20 }, () => [...good, ...bad]).flat();
+		const { source, folder } = await hpdv3Folder(rows.map((path1, i) => ({ ...row, prompt: `${i}`, path1 })));
+		await mkdir(join(folder, "sub"));
+		await symlink("../a.png", join(folder, "sub", "inner.png"));
+		await symlink("chain.png", join(folder, "sub", "out.png"));
+		await symlink(join(outside, "secret.png"), join(folder, "sub", "chain.png"));
+		await symlink(folder, join(folder, "again"));
+		await symlink(outside, join(folder, "out"));
+		const refused: [number, string][] = [];
+		const records = await collect(loadDataset(source, { onBadRow: ({ row, kind }) => refused.push([row, kind]) }));
+		expect(records.map(({ source: { row } }) => rows[row])).toEqual(rows.filter((path) => good.includes(path)));
+		expect(refused).toEqual(rows.flatMap((path, i) => (bad.includes(path) ? [[i, "outside-root"]] : [])));
+	});
+
 	it("are not absolute paths inside the root, nor links inside it, nor a root that is itself a link", async () => {
 		const { file, folder } = await hpdv3Folder([]);
 		await symlink(join(folder, "a.png"), join(folder, "inner.png"));

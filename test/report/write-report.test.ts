@@ -85,7 +85,8 @@ async function makeReport(path: string): Promise<void> {
 	const collector = collectReport({ gallery: 40, seed: 7, filters: filters.map(({ name }) => name) });
 	for await (const _ of filterRollouts(rollouts(images), filters, { onRecord: (record) => collector.add(record) }));
 	await writeReport(path, collector, {
-		...{ title: `Title ${HOSTILE}`, facts: { [HOSTILE]: HOSTILE }, dataRows: 60, exported: { [`${HOSTILE}.json`]: 3 } },
+		...{ title: `Title ${HOSTILE}`, facts: { [HOSTILE]: HOSTILE }, exported: { [`${HOSTILE}.json`]: 3 } },
+		input: { rows: 60, records: RECORDS, bad: { duplicate: 15, "missing-image": 60 - RECORDS - 15 }, ties: 2 },
 	});
 }
 
@@ -126,6 +127,24 @@ describe("the page", () => {
 			0,
 		);
 		expect(problems).toEqual([]);
+		await page.close();
+	});
+
+	it("says what the data's rows came to, by kind", async () => {
+		const { page } = await open();
+		const figure = page.locator("#yield figure", { hasText: "What the data holds" });
+		expect(await figure.locator("figcaption small").textContent()).toBe(
+			`60 rows, of which ${60 - RECORDS} were put aside as bad → ${RECORDS} pairs. Besides, 2 without a preference (ties).`,
+		);
+		const cells = await figure
+			.locator("tbody tr")
+			.evaluateAll((rows) => rows.map((row) => [...row.children].map((cell) => cell.textContent)));
+		expect(cells).toEqual([
+			["rows read", "60", ""],
+			["duplicate", "45", "15"],
+			["missing-image", `${RECORDS}`, `${60 - RECORDS - 15}`],
+			["pairs", `${RECORDS}`, "0"],
+		]);
 		await page.close();
 	});
 
@@ -179,7 +198,7 @@ describe("the page", () => {
 		expect(levels.every((level, i) => i === 0 || level <= levels[i - 1] + 1)).toBe(true);
 		expect(await page.locator("img:not([alt]), img[alt='']").count()).toBe(0);
 		expect(await page.locator("svg:not([role=img]), svg:not([aria-label])").count()).toBe(0);
-		expect(await page.locator("svg").count()).toBe(8);
+		expect(await page.locator("svg").count()).toBe(9);
 		await page.locator("article").last().scrollIntoViewIfNeeded();
 		const sizes = await page
 			.locator("article img")

@@ -190,6 +190,17 @@ describe("damage", () => {
 		expect(await intact(journal)).toEqual([0, 2, 3]);
 	});
 
+	it("of what isn't there or is a folder: says where, why, and what to check", async () => {
+		const folder = await temporaryFolder();
+		for (const [path, why] of [
+			[join(folder, "none.jsonl"), "ENOENT"],
+			[folder, "EISDIR"],
+		]) {
+			const told = { kind: "unreadable", message: expect.stringMatching(new RegExp(`^${path}: can't be read: ${why}.*; check the path$`)) };
+			await expect(readJournal(path)).rejects.toMatchObject(told);
+		}
+	});
+
 	it("of the header, or another file, is refused and left as it is", async () => {
 		for (const text of ["not a journal\n", '{"crc":"00000000","journal":"x"}\n', "{", "\n"]) {
 			await writeFile(file, text);

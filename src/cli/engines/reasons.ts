@@ -26,5 +26,12 @@ export const COMMON_REASONS: Readonly<Record<string, string>> = {
 			"it is our own trainer's; the engine has --gpus_per_node, --nnodes, NODE_RANK and MASTER_ADDR. Leave it out",
 		]),
 	),
+	...Object.fromEntries(
+		["lora_rank", "lora_alpha", "lora_dropout", "target_modules", "layers_to_transform", "adapter"].map((name) => [
+			name,
+			"whole models are handed over; train adapters with --engine ours, or add the engine's own LoRA settings to what is written",
+		]),
+	),
+	dry_run: "what is written without --launch is the plan; leave it out",
 	pack_length: "there is no such length in the engine; leave it out",
 };

@@ -76,7 +76,7 @@ const embedded = z.object({ bytes: z.instanceof(Uint8Array).nullish(), path: z.s
 
 /** A path, or `{ bytes, path }` as Hugging Face's `Image` columns and tar shards have it. */
 export const imageReference = z.unknown().transform((value, context): ImageReference => {
-	const image = embedded.safeParse(value).data;
+	const image = typeof value === "string" ? undefined : embedded.safeParse(value).data;
 	if (image?.bytes?.length) return { path: image.path ?? "", bytes: image.bytes };
 	const path = typeof value === "string" ? value : image?.path;
 	if (path && path.trim() !== "") return path;

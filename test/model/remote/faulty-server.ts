@@ -27,6 +27,8 @@ export interface ServerOptions {
 	intercept?: (body: ChatBody, response: ServerResponse, request: IncomingMessage) => boolean;
 	/** Before the answer begins. */
 	delayMs?: number;
+	/** As `delayMs`, for as long as it takes. */
+	hold?: () => Promise<void>;
 	finishReason?: string | null;
 	/** Sends log-probabilities where they are asked for: the alternatives to each piece, itself first. */
 	alternatives?: (piece: string) => Record<string, number>;
@@ -54,10 +56,16 @@ export async function chatServer(options: ServerOptions = {}): Promise<ChatServe
 		state.bodies.push(body);
 		state.headers.push(request.headers);
 		state.mostActive = Math.max(state.mostActive, ++state.active);
-		response.on("close", () => state.active--);
+		// Written is ended: by the time of "close", whoever read it may have sent the next.
+		const ended = () => {
+			response.removeAllListeners("close").removeAllListeners("finish");
+			state.active--;
+		};
+		response.on("finish", ended).on("close", ended);
 		const draw = () => (random.next() >>> 0) / 2 ** 32;
 		const fault = draw() < faultRate ? faults[Math.floor(draw() * faults.length)] : undefined;
 		await setTimeout(delayMs);
+		await options.hold?.();
 		if (response.destroyed || intercept?.(body, response, request)) return;
 		if (fault) counts[fault] = (counts[fault] ?? 0) + 1;
 		answer(body, response, fault, options);

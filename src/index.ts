@@ -8,6 +8,7 @@ export { WorkerLostError } from "./backend/cluster/watch-workers.js";
 export { type JoinOptions, joinWorkers, type WorkerGroup } from "./backend/cluster/worker-group.js";
 export type { DoctorCheck } from "./backend/doctor/doctor-check.js";
 export { type DoctorReport, doctor } from "./backend/doctor.js";
+export { measureProducts } from "./backend/measure-products.js";
 export { BACKENDS, type BackendName, type BackendRequest, type SelectedBackend, selectBackend } from "./backend/select-backend.js";
 export { SetupError, type SetupStep } from "./backend/setup/setup-error.js";
 export type { SetupProgress } from "./backend/setup/setup-progress.js";
@@ -32,6 +33,7 @@ export { writeJsonArray, writeJsonLines } from "./files/write-json-rows.js";
 export { writeText } from "./files/write-text.js";
 // Model
 export {
+	type AdapterFacts,
 	type AnswerOptions,
 	type ContentPart,
 	type EncodedConversation,
@@ -49,17 +51,23 @@ export {
 	type Matrix,
 	type Message,
 	type ModelInputs,
+	type ModelShape,
 	type Processor,
 	type RepetitionDetection,
 	type TrainableModel,
 } from "./model/generative-model.js";
 export { type HostedModel, type HostModelOptions, hostModel } from "./model/host/host-model.js";
 export { ModelHostCrashedError } from "./model/host/model-host-crashed-error.js";
+export { isAdapterFolder } from "./model/lora/adapter-config.js";
+export type { LoraOptions } from "./model/lora/lora-options.js";
+export { baseFolder } from "./model/qwen2_5_vl/adapter.js";
 export { type CheckImageOptions, checkImage } from "./model/qwen2_5_vl/check-image.js";
 export type { Qwen2_5VLConfig } from "./model/qwen2_5_vl/config.js";
 export { initModel, type LoadModelOptions, loadModel, type SaveModelOptions, saveModel } from "./model/qwen2_5_vl/load.js";
+export { type MergeAdapterOptions, mergeAdapter } from "./model/qwen2_5_vl/merge-adapter.js";
 export { loadProcessor } from "./model/qwen2_5_vl/processor.js";
 export type { Qwen2_5VLModel } from "./model/qwen2_5_vl/qwen2_5_vl.js";
+export { readModelShape } from "./model/qwen2_5_vl/shape.js";
 export { RemoteError, type RemoteErrorKind } from "./model/remote/remote-error.js";
 export { type RemoteModelOptions, type RemoteRetry, remoteModel } from "./model/remote/remote-model.js";
 // The report
@@ -143,10 +151,13 @@ export {
 	type WriteExportsOptions,
 	writeExports,
 } from "./trainer/export/write-exports.js";
+export { formatTrainingPlan } from "./trainer/format-training-plan.js";
 export { FREEZE_PRESETS, frozenBy } from "./trainer/freeze.js";
 export { LR_SCHEDULERS, type LrScheduler } from "./trainer/lr-schedule.js";
 export { OPTIMIZERS, type OptimizerName } from "./trainer/make-optimizer.js";
+export { type PlanTrainingOptions, planTraining, type TrainingPlan } from "./trainer/plan-training.js";
 export { readConversations, type ShareGptConversation, writeConversations } from "./trainer/sharegpt.js";
+export { type RowSurvey, type SurveyRowsOptions, surveyRows } from "./trainer/survey-rows.js";
 export { type ToConversationOptions, toConversation } from "./trainer/to-conversation.js";
 export { Trainer, type TrainerOptions } from "./trainer/trainer.js";
 export { NonFiniteLossError, type StepRecord, type TrainingEvent, type TrainResult } from "./trainer/training-events.js";

@@ -120,6 +120,7 @@ async function trainingSteps(model: Qwen2_5VLModel, rows: EncodedConversation[],
 	const trainer = new Trainer(model, {
 		...{ trainBatchSize: rows.length, microTrainBatchSize: rows.length, maxEpochs: settings.steps as number, learningRate: 1e-5 },
 		gradientCheckpointing: settings.gradientCheckpointing as boolean | undefined,
+		optimizer: settings.optimizer as "adamw" | "adafactor" | undefined,
 		betas: [0.9, 0.95],
 		onEvent: (event) => {
 			if (event.type === "step") stamps.push(seconds());

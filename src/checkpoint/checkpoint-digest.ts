@@ -6,13 +6,13 @@ import { join } from "node:path";
 
 /** "sha256:" and 64 hex digits each. */
 export interface CheckpointDigest {
-	/** Weights, config.json and generation_config.json. */
+	/** Weights, config.json and generation_config.json; or an adapter and its settings. */
 	model: string;
 	/** Tokenizer, chat template, image settings. */
 	processor: string;
 }
 
-const MODEL_FILES = /^(config|generation_config)\.json$|\.safetensors(\.index\.json)?$/;
+const MODEL_FILES = /^(config|generation_config|adapter_config)\.json$|\.safetensors(\.index\.json)?$/;
 const PROCESSOR_FILES =
 	/^(tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab|chat_template|preprocessor_config|processor_config|video_preprocessor_config)\.json$|^merges\.txt$|^chat_template\.jinja$/;
 

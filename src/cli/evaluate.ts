@@ -14,7 +14,7 @@ export const evaluateCommand = (session: Session) =>
 		schema: evaluateOptions,
 		example: 'tfjs-rft evaluate --model_path checkpoint --data_path "hpdv3:heldout.json"',
 		async action(options) {
-			const promptTemplate = await chooseQuestion(options, options.model_path, session);
+			const promptTemplate = await chooseQuestion(options, options.adapter ?? options.model_path, session);
 			const records = await surveyRecords(options, session);
 			await using model = await openSampler(options.model_path, options, session);
 			const evaluation = await scoreHeldOut(model, records, promptTemplate, options, "evaluate", session);

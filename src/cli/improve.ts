@@ -99,7 +99,7 @@ async function improve(
 	session: Session,
 ): Promise<Improved> {
 	const started = performance.now();
-	const question = await chooseQuestion(options, options.model_path, session);
+	const question = await chooseQuestion(options, options.adapter ?? options.model_path, session);
 	const records = await surveyToSample(options, session, part);
 	const heldOut = await surveyHeldOut(options, session);
 	const filters = await chooseFilters(options, session);

@@ -12,6 +12,7 @@ import { filterCommand } from "./filter.js";
 import { inspectCommand } from "./inspect.js";
 import { Interrupted } from "./interrupt.js";
 import { mergeCommand } from "./merge.js";
+import { mergeAdapterCommand } from "./merge-adapter.js";
 import { normaliseFlags } from "./normalise-flags.js";
 import { ALIASES } from "./options.js";
 import { reportCommand } from "./report.js";
@@ -24,7 +25,7 @@ import { trainCommand } from "./train.js";
 const session = openSession();
 const commands = [
 	...[runCommand, sampleCommand, convertCommand, trainCommand, evaluateCommand, filterCommand, reportCommand],
-	...[inspectCommand, compactCommand, mergeCommand, setupCommand, doctorCommand],
+	...[mergeAdapterCommand, inspectCommand, compactCommand, mergeCommand, setupCommand, doctorCommand],
 ].map((command) => command(session));
 const program = new Command("tfjs-rft")
 	.description(packageJson.description)

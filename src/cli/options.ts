@@ -10,6 +10,7 @@ import {
 	EXPORT_FORMATS,
 	EXPORT_KINDS,
 	EXPORT_LAYOUTS,
+	isAdapterFolder,
 	LR_SCHEDULERS,
 	OPTIMIZERS,
 	type PairMapping,
@@ -32,9 +33,11 @@ export const ALIASES: Readonly<Record<string, string>> = {
 	optimizer: "optim",
 	packing_samples: "packing",
 	save_total_limit: "max_ckpt_num",
+	lora_target_modules: "target_modules",
+	lora_r: "lora_rank",
 };
 
-const isCheckpoint = (dir: string) => existsSync(join(dir, "config.json"));
+const isCheckpoint = (dir: string) => existsSync(join(dir, "config.json")) || isAdapterFolder(dir);
 const NO_CHECKPOINT =
 	"expected the folder of a Hugging Face checkpoint, with a config.json (download it first; hub names are not resolved)";
 const REMOTE_HAS_NO_WEIGHTS =
@@ -45,6 +48,11 @@ const checkpointFolder = () =>
 	text("the folder of a checkpoint").superRefine((dir, context) => {
 		const message = isRemote(dir) ? REMOTE_HAS_NO_WEIGHTS : NO_CHECKPOINT;
 		if (isRemote(dir) || !isCheckpoint(dir)) context.addIssue({ code: "custom", message });
+	});
+
+const adapterFolder = () =>
+	text("the folder of a PEFT adapter").refine((dir) => existsSync(join(dir, "adapter_config.json")), {
+		error: "expected the folder of a PEFT adapter, with an adapter_config.json",
 	});
 
 /** A judge to ask: a checkpoint, or a remote one. */
@@ -144,6 +152,7 @@ const modelFlags = {
 		"NAME",
 	),
 	bf16: flag(toggle().default(false), "the same as --dtype bfloat16"),
+	adapter: flag(adapterFolder().optional(), "a PEFT LoRA adapter on the model: to ask it so, or to train it further", "DIR"),
 	min_pixels: flag(whole().optional(), "least area of an image after resizing; default: the checkpoint's", "N"),
 	max_pixels: flag(whole().optional(), "most area of an image after resizing; default: the checkpoint's", "N"),
 	eager: flag(toggle().default(false), "run op by op, not as compiled graphs: slower, for comparison"),
@@ -280,7 +289,29 @@ const reportFlags = {
 	gallery_seed: flag(whole(Number.MIN_SAFE_INTEGER).default(0), "of the draw for it", "N"),
 };
 
+/** Module names as PEFT takes them: one word that is more than a name is a regular expression, and so is `all-linear`. */
+const moduleNames = () =>
+	words("names of modules").transform((given) => (given.length === 1 && !/^[\w.]+$/.test(given[0]) ? given[0] : given));
+
+/** Names as LightRFT has them, and PEFT. */
+const loraFlags = {
+	lora_rank: flag(whole(0).default(0), "train a LoRA adapter of this rank on the frozen model; 0: train the model itself", "N"),
+	lora_alpha: flag(real(0).default(16), "the adapter is scaled by alpha / rank", "X"),
+	lora_dropout: flag(real(0, 0.999).default(0), "part of the adapters' inputs dropped while training", "X"),
+	target_modules: flag(
+		moduleNames().default("all-linear"),
+		"modules that get one, as PEFT has it: ends of names (q_proj v_proj), a regular expression over whole names, or all-linear",
+		"NAME",
+		"words",
+	),
+	exclude_modules: flag(moduleNames().optional(), "modules among them that get none, in the same forms", "NAME", "words"),
+	layers_to_transform: flag(z.array(whole(0)).optional(), "numbers of the layers that get one; default: all", "N", "words"),
+	use_rslora: flag(toggle().default(false), "scale by alpha / √rank"),
+	modules_to_save: flag(words("ends of names of modules").optional(), "modules trained whole and saved with the adapter", "NAME", "words"),
+};
+
 const trainingFlags = {
+	...loraFlags,
 	train_batch_size: flag(whole().default(8), "conversations per step", "N"),
 	micro_train_batch_size: flag(whole().default(1), "conversations per forward pass: memory against speed", "N"),
 	gradient_checkpointing: flag(
@@ -338,6 +369,12 @@ const trainingFlags = {
 		"NAME",
 	),
 	greater_is_better: flag(toggle().default(true), "best is most; --no-greater_is_better: least"),
+	early_stopping_patience: flag(
+		whole().optional(),
+		"with --metric_for_best_model: ends after so many evaluations in a row that bring nothing better",
+		"N",
+	),
+	early_stopping_threshold: flag(real(0).default(0), "what a score must exceed the best by to count as better", "X"),
 	logging_steps: flag(whole().default(1), "steps between lines of metrics", "N"),
 	eval_steps: flag(interval().optional(), "steps between evaluations; default: the end only", "N"),
 };
@@ -399,12 +436,30 @@ const BUDGET_FOR_REASONING = { path: ["thinking_budget"], error: "expected none 
 const patternsInOrder = (o: { repetition_min_pattern_size: number; repetition_max_pattern_size: number }) =>
 	o.repetition_min_pattern_size <= o.repetition_max_pattern_size;
 const PATTERNS_IN_ORDER = { path: ["repetition_min_pattern_size"], error: "expected it not to be above --repetition_max_pattern_size" };
+const oneAdapter = (o: { adapter?: string; lora_rank: number }) => o.adapter === undefined || o.lora_rank === 0;
+const ONE_ADAPTER = { path: ["lora_rank"], error: "expected 0 with --adapter, which is trained further as it is" };
+const oneBaseInRounds = (o: { adapter?: string; rounds: number }) => o.adapter === undefined || o.rounds === 1;
+const ONE_BASE_IN_ROUNDS = {
+	path: ["adapter"],
+	error: "expected none with --rounds, which begin with a model: merge-adapter makes one, or name the adapter as --model_path",
+};
+const plansWhole = (o: { dry_run: boolean; adapter?: string; lora_rank: number; pretrain: string }) =>
+	!o.dry_run || (o.lora_rank === 0 && o.adapter === undefined && !isAdapterFolder(o.pretrain));
+const PLANS_WHOLE = { path: ["dry_run"], error: "expected no adapter with it: the plan is that of training the model itself" };
+const scaledAdapter = (o: { lora_rank: number; lora_alpha: number }) => o.lora_rank === 0 || o.lora_alpha > 0;
+const SCALED_ADAPTER = { path: ["lora_alpha"], error: "expected a number above 0 with --lora_rank" };
 const oneDtype = (o: { bf16: boolean; dtype: string }) => !o.bf16 || o.dtype !== "float32";
 const ONE_DTYPE = { path: ["bf16"], error: "expected it or --dtype float32, not both" };
 /** What is set at the server, with where. */
 const isOurs = (o: z.output<z.ZodObject<typeof modelFlags>> & { model_path: string }) =>
 	!isRemote(o.model_path) ||
-	(o.backend === "auto" && o.dtype === "auto" && !o.bf16 && !o.eager && o.min_pixels === undefined && o.max_pixels === undefined);
+	(o.adapter === undefined &&
+		o.backend === "auto" &&
+		o.dtype === "auto" &&
+		!o.bf16 &&
+		!o.eager &&
+		o.min_pixels === undefined &&
+		o.max_pixels === undefined);
 const mappingGiven = (o: { data_path: readonly string[]; data_mapping?: string | PairMapping }) =>
 	o.data_mapping !== undefined || !hasMapped(o.data_path);
 const MAPPING_GIVEN = { path: ["data_mapping"], error: "expected a file with a mapping, for the pairs: source" };
@@ -422,7 +477,7 @@ const ONE_KIND_OF_WORKERS = { path: ["processes"], error: "expected it or --work
 const SERVERS_OWN = {
 	path: ["model_path"],
 	error:
-		"expected no --backend, --dtype, --bf16, --eager, --min_pixels or --max_pixels with a remote judge: the server decides (vLLM: --dtype, --mm-processor-kwargs)",
+		"expected no --adapter, --backend, --dtype, --bf16, --eager, --min_pixels or --max_pixels with a remote judge: the server decides (vLLM: --dtype, --mm-processor-kwargs)",
 };
 const guidesItself = (o: { model_path: string; constrain_answers: boolean; thinking_budget?: number }) =>
 	!isRemote(o.model_path) || (!o.constrain_answers && o.thinking_budget === undefined);
@@ -497,6 +552,10 @@ export const trainOptions = z
 		save_path: flag(text(), "receives the fine-tuned model and checkpoint-<step> folders", "DIR"),
 		train_data: flag(conversationFiles(), 'ShareGPT rows, "imagegen-cot-reward-5k:path.json" or "path.json"', "SOURCE", "repeat"),
 		data_root: flag(text().optional(), "folder of the rows' images; default: paths as they are", "DIR"),
+		dry_run: flag(
+			toggle().default(false),
+			"print what the training will take (memory, steps, time, and what to change where it doesn't fit), and end; a config.json is enough",
+		),
 		...trainingFlags,
 		...workerFlags,
 		log_dir: flag(text().optional(), "metrics.jsonl and TensorBoard events (also --use_tensorboard); default: none", "DIR"),
@@ -515,6 +574,9 @@ export const trainOptions = z
 		overwrite,
 	})
 	.refine(oneDtype, ONE_DTYPE)
+	.refine(oneAdapter, ONE_ADAPTER)
+	.refine(scaledAdapter, SCALED_ADAPTER)
+	.refine(plansWhole, PLANS_WHOLE)
 	.refine(evalMappingGiven, EVAL_MAPPING_GIVEN)
 	.refine(rankInWorkers, RANK_IN_WORKERS)
 	.refine(oneKindOfWorkers, ONE_KIND_OF_WORKERS);
@@ -566,6 +628,9 @@ export const runOptions = z
 	.refine(roundsHaveJournals, ROUNDS_HAVE_JOURNALS)
 	.refine(mostSamplesFit, MOST_SAMPLES_FIT)
 	.refine(oneDtype, ONE_DTYPE)
+	.refine(oneBaseInRounds, ONE_BASE_IN_ROUNDS)
+	.refine(oneAdapter, ONE_ADAPTER)
+	.refine(scaledAdapter, SCALED_ADAPTER)
 	.refine(notBothQuestions, NOT_BOTH_QUESTIONS)
 	.refine(budgetFits, BUDGET_FITS)
 	.refine(budgetForReasoning, BUDGET_FOR_REASONING)
@@ -618,6 +683,14 @@ export const mergeOptions = z.strictObject({
 	journals: flag(z.array(text()), "journals of one configuration", "IN", "repeat"),
 });
 
+export const mergeAdapterOptions = z.strictObject({
+	adapter: flag(adapterFolder(), "the adapter", "DIR"),
+	pretrain: flag(checkpointFolder().optional(), "its base; default: the folder that the adapter names", "DIR"),
+	save_path: flag(text(), "receives the merged checkpoint", "DIR"),
+	backend: modelFlags.backend,
+	overwrite,
+});
+
 export const setupOptions = z.strictObject({
 	device: flag(choice("auto", "cpu", "cuda").default("auto"), "auto: cuda where there is an NVIDIA driver", "NAME"),
 	wheel: flag(text().optional(), "a TensorFlow wheel on this machine, instead of a download", "FILE"),
@@ -640,6 +713,7 @@ export type GuidingOptions = Pick<SampleOptions, keyof typeof guidingFlags>;
 export type ModelOptions = Pick<SampleOptions, keyof typeof modelFlags>;
 export type DataOptions = Pick<SampleOptions, keyof typeof dataFlags | "orders" | "seed">;
 export type HeldOutOptions = Pick<TrainOptions, keyof typeof heldOutFlags | "seed">;
+export type LoraFlags = Pick<TrainOptions, keyof typeof loraFlags>;
 export type TrainingFlags = Pick<TrainOptions, keyof typeof trainingFlags | "seed" | "eager"> & { rank?: number };
 
 /** Values of a config file, and its name for messages. */

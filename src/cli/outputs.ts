@@ -97,7 +97,7 @@ export async function clearOutputs({
 	if (checkpoint !== undefined)
 		await removeIn(
 			checkpoint,
-			/^(checkpoint-\d+|\.checkpoint-\d+\..*|config\.json|.*\.safetensors|.*\.safetensors\.index\.json|prompt\.txt)$/,
+			/^(checkpoint-\d+|\.checkpoint-\d+\..*|(adapter_)?config\.json|.*\.safetensors|.*\.safetensors\.index\.json|prompt\.txt)$/,
 		);
 	if (logs !== undefined) await removeIn(logs, /^(metrics\.jsonl|events\.out\.tfevents\..*)$/);
 }

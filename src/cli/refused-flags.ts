@@ -13,7 +13,7 @@ interface Refusal {
 
 const ONE_PROCESS =
 	"one process keeps weights, gradients and optimizer states whole, also as one of several (--processes): nothing is sharded or offloaded; leave it out. To save memory: --optim adafactor, --gradient_checkpointing, --micro_train_batch_size 1, a smaller --max_pixels";
-const FULL_TRAINING = "all parameters are trained, there are no adapters; leave it out. A checkpoint with merged adapters loads";
+const WHERE_LORA_IS = "adapters are trained by `train` and `run`; leave it out. Elsewhere --adapter takes one";
 const NO_ENGINE = "the model itself generates, there is no inference engine beside it; leave it out. What counts here is --batch_size";
 const NO_WANDB = "metrics go to metrics.jsonl and TensorBoard events in --log_dir; upload those";
 const OWN_PRECISION =
@@ -42,10 +42,10 @@ const REFUSED: Readonly<Record<string, Refusal>> = {
 	},
 	fused_linear_logprob: { reason: "logits are computed for labelled tokens only; leave it out" },
 	chunk_size: { reason: "it belongs to --fused_linear_logprob, which is not needed here; leave it out" },
-	lora_rank: { reason: FULL_TRAINING, accepts: ["0"] },
-	lora_alpha: { reason: FULL_TRAINING, accepts: ["0"] },
-	lora_dropout: { reason: FULL_TRAINING, accepts: ["0"] },
-	target_modules: { reason: FULL_TRAINING },
+	lora_rank: { reason: WHERE_LORA_IS, accepts: ["0"] },
+	lora_alpha: { reason: WHERE_LORA_IS, accepts: ["0"] },
+	lora_dropout: { reason: WHERE_LORA_IS, accepts: ["0"] },
+	target_modules: { reason: WHERE_LORA_IS },
 	engine_type: { reason: NO_ENGINE },
 	engine_tp_size: { reason: NO_ENGINE, accepts: ["1"] },
 	tensor_parallel_size: { reason: NO_ENGINE, accepts: ["1"] },

@@ -1,9 +1,11 @@
 /** The journal that `sample` and `run` draw into: opened for exactly their options, and what is said about it. */
 import {
+	baseFolder,
 	checkpointDigest,
 	cotConfiguration,
 	type GenerateCotOptions,
 	type GenerativeModel,
+	isAdapterFolder,
 	type Journal,
 	type JournalConfiguration,
 	JournalError,
@@ -58,14 +60,16 @@ export async function openSampleJournal(
 /** Of a remote judge only its name is known: who serves other weights under it must begin a new journal. */
 async function describeJudge(
 	model: GenerativeModel,
-	{ model_path, min_pixels, max_pixels }: DrawOptions,
+	{ model_path, adapter: given, min_pixels, max_pixels }: DrawOptions,
 	signal: AbortSignal,
 ): Promise<Pick<JournalConfiguration, "model" | "processor">> {
 	if (isRemote(model_path)) return { model: { remote: parseRemoteJudge(model_path).model }, processor: {} };
-	const digest = await checkpointDigest(model_path, { signal });
+	const digest = await checkpointDigest(await baseFolder(model_path), { signal });
+	const adapter = given ?? (isAdapterFolder(model_path) ? model_path : undefined);
+	const added = adapter === undefined ? undefined : (await checkpointDigest(adapter, { signal })).model;
 	const sizes = { ...(min_pixels && { minPixels: min_pixels }), ...(max_pixels && { maxPixels: max_pixels }) };
 	return {
-		model: { files: digest.model, ...("dtype" in model && { dtype: String(model.dtype) }) },
+		model: { files: digest.model, ...(added && { adapter: added }), ...("dtype" in model && { dtype: String(model.dtype) }) },
 		processor: { files: digest.processor, ...sizes },
 	};
 }

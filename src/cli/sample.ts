@@ -169,7 +169,7 @@ export const sampleCommand = (session: Session) =>
 			await claimOutputs([journalAt, quarantine], inputs, true);
 			// Files that a journal has made may be made again from it.
 			await claimOutputs(outputs, inputs, options.overwrite || existsSync(journalAt));
-			const promptTemplate = await chooseQuestion(options, options.model_path, session);
+			const promptTemplate = await chooseQuestion(options, options.adapter ?? options.model_path, session);
 			const records = await surveyRecords(options, session, { quarantine });
 			const filters = await chooseFilters(options, session);
 			await using model = await openSampler(options.model_path, options, session);

@@ -11,6 +11,7 @@ import {
 	type WorkerGroup,
 } from "../index.js";
 import { defineCommand } from "./define-command.js";
+import { dryRun } from "./dry-run.js";
 import { scoreHeldOut } from "./held-out.js";
 import { interruptedWith } from "./interrupt.js";
 import { endWithLauncher, launchWorkers } from "./launch-workers.js";
@@ -59,6 +60,7 @@ export async function fineTune(
 		...{ optimizer: flags.optim, weightDecay: flags.l2, betas: flags.adam_betas, freeze: flags.freeze },
 		...{ labelSmoothing: flags.label_smoothing_factor, neftuneNoiseAlpha: flags.neftune_noise_alpha },
 		...{ bestMetric: flags.metric_for_best_model, greaterIsBetter: flags.greater_is_better },
+		...{ earlyStoppingPatience: flags.early_stopping_patience, earlyStoppingThreshold: flags.early_stopping_threshold },
 		...{ maxGradNorm: flags.max_norm, saveSteps: flags.save_steps, saveTotalLimit: flags.max_ckpt_num, seed: flags.seed },
 		...{ loggingSteps: flags.logging_steps, evalEvery: flags.eval_steps, signal },
 		onEvent(event) {
@@ -67,6 +69,7 @@ export async function fineTune(
 				checkpoint = event.dir;
 				keepQuestion(question, checkpoint);
 			}
+			if (event.type === "early-stop") note(`stopped early after step ${event.step}: the last evaluations brought nothing better`);
 			if (event.type === "damaged-checkpoint") note(`${event.dir} is passed over: ${event.damage}`);
 			if (event.type === "dropped" && ++dropped <= DROPPED_SHOWN)
 				note(`row ${event.row} is not trained on, ${event.reason}: ${event.detail}`);
@@ -95,7 +98,7 @@ async function* allConversations(files: readonly string[]) {
 }
 
 /** A training that came to its end has the model itself beside its checkpoints. */
-export const isFinished = (savePath: string) => existsSync(join(savePath, "config.json"));
+export const isFinished = (savePath: string) => ["config.json", "adapter_config.json"].some((file) => existsSync(join(savePath, file)));
 
 export const hasCheckpoints = (savePath: string) =>
 	existsSync(savePath) && readdirSync(savePath).some((name) => /^checkpoint-\d+$/.test(name));
@@ -117,6 +120,7 @@ export const trainCommand = (session: Session) =>
 		schema: trainOptions,
 		example: 'tfjs-rft train --pretrain judge --save_path checkpoint --train_data "imagegen-cot-reward-5k:rejection_sampling_train.json"',
 		async action(options) {
+			if (options.dry_run) return dryRun(options, session);
 			if (options.processes > 1) return launchWorkers(options.processes, session);
 			return options.workers ? trainAsWorker(options, session) : train(options, session);
 		},
@@ -136,11 +140,11 @@ async function train(options: TrainOptions, session: Session, join?: () => Promi
 	const resumeFromCheckpoint = resume === "auto" ? (goesOn && hasCheckpoints(savePath) ? savePath : undefined) : resume;
 	const resuming = resumeFromCheckpoint !== undefined;
 	const writes = !options.rank;
-	const inputs = [pretrain, ...train_data, ...dataFiles(options.eval_data_path ?? [])];
+	const inputs = [pretrain, ...(options.adapter ? [options.adapter] : []), ...train_data, ...dataFiles(options.eval_data_path ?? [])];
 	const outputs = logDir === undefined ? [savePath] : [savePath, logDir];
 	if (writes) await claimOutputs(outputs, inputs, options.overwrite || resuming || goesOn);
 	await checkConversations(train_data, session);
-	const question = await chooseQuestion(options, pretrain, session);
+	const question = await chooseQuestion(options, options.adapter ?? pretrain, session);
 	const workers = await join?.();
 	try {
 		const evaluate = await heldOutScores(options, question, session);

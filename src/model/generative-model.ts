@@ -215,6 +215,8 @@ export interface EmbeddingNoise {
 export interface PrepareOptions {
 	/** Default: none. */
 	embeddingNoise?: EmbeddingNoise;
+	/** Of an adapter's dropout in this pass (uint32). Default: nothing is dropped. */
+	dropoutSeed?: number;
 }
 
 /**
@@ -223,9 +225,22 @@ export interface PrepareOptions {
  */
 export type PreparedInputs = TensorContainerObject;
 
+/** What a training run must know of an adapter. */
+export interface AdapterFacts {
+	/** Part of its inputs that is dropped; 0: `PrepareOptions.dropoutSeed` changes nothing. */
+	dropout: number;
+	/** What decides its numbers, by PEFT's names. */
+	settings: Readonly<Record<string, AdapterSetting>>;
+}
+
+/** As in JSON. */
+export type AdapterSetting = string | number | boolean | null | readonly (string | number)[] | Readonly<Record<string, number>>;
+
 /** What training needs beside: parameters, a forward pass under the gradient tape, and a way to save. */
 export interface TrainableModel extends GenerativeModel {
-	/** Trainable parameters by checkpoint key (the hub's spelling), in a fixed order. */
+	/** Of a model that trains an adapter on a frozen base; absent: of one that is trained itself. */
+	readonly adapter?: AdapterFacts;
+	/** Trainable parameters by checkpoint key (the hub's spelling), in a fixed order; those of an adapter where there is one. */
 	namedParameters(): Map<string, Variable>;
 	/** Puts a batch on the device. */
 	prepare(inputs: ModelInputs, options?: PrepareOptions): PreparedInputs;
@@ -233,7 +248,7 @@ export interface TrainableModel extends GenerativeModel {
 	hiddenStates(prepared: PreparedInputs, options?: ForwardOptions): Tensor3D;
 	/** Hidden states [N, C] to logits [N, V], differentiable. */
 	lmHead(hiddenStates: Tensor2D): Tensor2D;
-	/** Writes a Hugging Face checkpoint folder: weights, configs, tokenizer, processor. */
+	/** Writes a Hugging Face checkpoint folder: weights, configs, tokenizer, processor; of an adapter, PEFT's folder: the adapter alone. */
 	save(dir: string): Promise<void>;
 }
 
@@ -262,4 +277,44 @@ export class ImageError extends Error {
 		this.name = "ImageError";
 		this.kind = kind;
 	}
+}
+
+/** A micro-batch's size, for a plan. */
+export interface BatchShape {
+	rows: number;
+	/** Of the padded rows. */
+	tokensPerRow: number;
+	/** Of all rows. */
+	images: number;
+	/** Tokens that an image takes in the prompt. */
+	tokensPerImage: number;
+}
+
+/** How a micro-batch is computed. */
+export interface PassOptions {
+	bfloat16: boolean;
+	/** Whether a parameter is not trained. */
+	frozen: (name: string) => boolean;
+}
+
+/** What a forward pass keeps for its backward pass, in bytes. */
+export interface PassSize {
+	kept: number;
+	/** With gradient checkpointing: the layers' inputs. */
+	keptWithCheckpointing: number;
+	/** The largest layer's intermediates: what the backward pass has in work. */
+	layer: number;
+	/** Operations of the forward pass: 2 for each product of two numbers that is added. */
+	flops: number;
+}
+
+/** How large a model is, without its weights. */
+export interface ModelShape {
+	/** Shapes of all parameters, by checkpoint key. */
+	readonly parameters: ReadonlyMap<string, readonly number[]>;
+	readonly vocabulary: number;
+	readonly hiddenSize: number;
+	/** Tokens that an image of so many pixels takes. */
+	tokensPerImage(pixels: number): number;
+	pass(batch: BatchShape, options: PassOptions): PassSize;
 }

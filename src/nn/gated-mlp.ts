@@ -1,4 +1,4 @@
-import type { Tensor2D } from "../backend/tf.js";
+import type { Tensor1D, Tensor2D } from "../backend/tf.js";
 import { swiglu } from "./activations.js";
 import { Linear } from "./linear.js";
 import type { ParameterScope } from "./parameter-scope.js";
@@ -15,14 +15,18 @@ export class GatedMlp {
 		this.down_proj = new Linear(p.scope("down_proj"), { bias });
 	}
 
-	/** Where there is an op that reads them so, what is between the products stays in bfloat16. @param x [N, C] → [N, C] */
-	forward(x: Tensor2D): Tensor2D {
+	/**
+	 * Where there is an op that reads them so, what is between the products stays in bfloat16.
+	 * @param x [N, C] → [N, C]
+	 * @param dropoutSeed [1] of adapters' dropout
+	 */
+	forward(x: Tensor2D, dropoutSeed?: Tensor1D): Tensor2D {
 		const { gate_proj, up_proj, down_proj } = this;
 		const projections = [gate_proj, up_proj];
 		if (!projections.every((projection) => projection.isNarrow(x.shape[0]))) {
-			return down_proj.forward(swiglu(gate_proj.forward(x), up_proj.forward(x)));
+			return down_proj.forward(swiglu(gate_proj.forward(x, dropoutSeed), up_proj.forward(x, dropoutSeed)), dropoutSeed);
 		}
 		const biases = projections.flatMap(({ bias }) => bias ?? []);
-		return down_proj.forward(swiglu(gate_proj.forwardNarrow(x), up_proj.forwardNarrow(x), biases));
+		return down_proj.forward(swiglu(gate_proj.forwardNarrow(x), up_proj.forwardNarrow(x), biases), dropoutSeed);
 	}
 }

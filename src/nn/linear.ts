@@ -1,4 +1,4 @@
-import { add, type Tensor2D, type Variable } from "../backend/tf.js";
+import { add, type Tensor1D, type Tensor2D, type Variable } from "../backend/tf.js";
 import type { ParameterScope } from "./parameter-scope.js";
 import { type WeightMatrix, widenBias } from "./weight-matrix.js";
 
@@ -14,12 +14,13 @@ export class Linear {
 
 	/**
 	 * @param x [N, in]
+	 * @param dropoutSeed [1] of an adapter's dropout; absent: nothing is dropped
 	 * @returns [N, out]
 	 */
-	forward(x: Tensor2D): Tensor2D {
+	forward(x: Tensor2D, dropoutSeed?: Tensor1D): Tensor2D {
 		const { bias, weight } = this;
-		if (!bias) return weight.project(x);
-		return weight.isNarrow(x.shape[0]) ? widenBias(weight.projectNarrow(x), bias) : add(weight.project(x), bias);
+		if (!bias) return weight.project(x, dropoutSeed);
+		return weight.isNarrow(x.shape[0]) ? widenBias(weight.projectNarrow(x), bias) : add(weight.project(x, dropoutSeed), bias);
 	}
 
 	/** Whether `forwardNarrow` can be called for so many rows of x. */

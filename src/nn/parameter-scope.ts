@@ -3,16 +3,23 @@
  * `model.layers.3.self_attn.q_proj.weight`. Layers therefore mirror the checkpoint's key paths.
  */
 import type { Variable } from "../backend/tf.js";
+import type { LowRank } from "./low-rank.js";
 import { WeightMatrix } from "./weight-matrix.js";
 
 /** Where the scale of an int8 matrix is, by the matrix's key. */
 export const scaleKey = (key: string) => `${key}_scale`;
 
+export interface ParameterScopeOptions {
+	/** Matrices compute in bfloat16. Default false. */
+	bfloat16?: boolean;
+	/** What is added to matrices, by their keys. Default: nothing. */
+	adapters?: ReadonlyMap<string, LowRank>;
+}
+
 export class ParameterScope {
-	/** @param options.bfloat16 matrices compute in bfloat16. Default false. */
 	constructor(
 		private readonly parameters: ReadonlyMap<string, Variable>,
-		private readonly options: { bfloat16?: boolean } = {},
+		private readonly options: ParameterScopeOptions = {},
 		private readonly prefix = "",
 	) {}
 
@@ -31,9 +38,10 @@ export class ParameterScope {
 		return [...this.parameters].filter(([key]) => key.startsWith(this.prefix)).map(([, parameter]) => parameter);
 	}
 
-	/** A matrix, in the type that the model computes in, or in int8 where there is a scale beside it. @throws as `get` */
+	/** A matrix, in the type that the model computes in, or in int8 where there is a scale beside it; with its adapter. @throws as `get` */
 	matrix(name: string): WeightMatrix {
-		return new WeightMatrix(this.get(name), this.bfloat16, this.parameters.get(scaleKey(this.prefix + name)));
+		const key = this.prefix + name;
+		return new WeightMatrix(this.get(name), this.bfloat16, this.parameters.get(scaleKey(key)), this.options.adapters?.get(key));
 	}
 
 	/** A parameter that is used as it is: a norm, a bias. @throws if the key is not there: the weight table and the layers disagree. */

@@ -23,6 +23,8 @@ export interface AccumulateOptions {
 	packing?: { maxTokens?: number };
 	/** NEFTune's noise; a seed (uint32) for each example. Default: none. */
 	embeddingNoise?: { alpha: number; seedOf: (example: TrainingExample) => number };
+	/** Of an adapter's dropout (uint32), by the micro-batch's first example. Default: nothing is dropped. */
+	dropoutSeedOf?: (first: TrainingExample) => number;
 	/** Checked before each micro-batch; with other processes before the first, for all of them to stop at the same step. */
 	signal?: AbortSignal;
 	/** With the other processes of the run, each of which has a share of the step's examples. Default: there are none. */
@@ -60,7 +62,7 @@ export interface AccumulatedGradients {
 export async function accumulateGradients(
 	model: TrainableModel,
 	examples: readonly TrainingExample[],
-	{ microTrainBatchSize, microStep, buckets, packing, embeddingNoise, signal, exchange = ALONE }: AccumulateOptions,
+	{ microTrainBatchSize, microStep, buckets, packing, embeddingNoise, dropoutSeedOf, signal, exchange = ALONE }: AccumulateOptions,
 ): Promise<AccumulatedGradients> {
 	const rows: TrainingRowOfBatch[] = packing
 		? packExamples(examples, packing.maxTokens)
@@ -80,7 +82,8 @@ export async function accumulateGradients(
 			if (exchange.size === 1) signal?.throwIfAborted();
 			const seeds = mine.flatMap(({ examples }) => examples.map((example) => embeddingNoise?.seedOf(example) ?? 0));
 			const noise = embeddingNoise && { alpha: embeddingNoise.alpha, seeds };
-			const batch = labelledBatch(model, mine, { labelTokens, embeddingNoise: noise });
+			const dropoutSeed = dropoutSeedOf?.(mine[0].examples[0]);
+			const batch = labelledBatch(model, mine, { labelTokens, embeddingNoise: noise, dropoutSeed });
 			const micro = await microStep.run(batch, sums).finally(() => dispose(batch));
 			losses.push(micro.loss);
 			sums = micro.gradients.map((sum, i) => {

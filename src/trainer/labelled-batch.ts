@@ -27,12 +27,14 @@ export interface LabelledBatchOptions {
 	/** Labelled tokens of the whole step: losses of its micro-batches add up to the mean over them. */
 	labelTokens: number;
 	embeddingNoise?: EmbeddingNoise;
+	/** Of an adapter's dropout (uint32). */
+	dropoutSeed?: number;
 }
 
 export function labelledBatch(
 	model: TrainableModel,
 	rows: readonly { encoded: EncodedConversation }[],
-	{ labelTokens, embeddingNoise }: LabelledBatchOptions,
+	{ labelTokens, embeddingNoise, dropoutSeed }: LabelledBatchOptions,
 ): LabelledBatch {
 	const { inputs, positions, targets } = collateExamples(rows, model.processor, lengthStep(rows));
 	const [batch, length] = inputs.inputIds.shape;
@@ -42,7 +44,7 @@ export function labelledBatch(
 	const padded = new Int32Array(size);
 	padded.set(targets);
 	return {
-		prepared: model.prepare(inputs, { embeddingNoise }),
+		prepared: model.prepare(inputs, { embeddingNoise, dropoutSeed }),
 		// Always "leaves out": whether a batch happens to be labelled throughout shall not make a graph of its own.
 		labelled: { ...rowSelection(fillUp(positions, size), batch * length), leavesOut: true },
 		targets: tensor1d(padded, "int32"),

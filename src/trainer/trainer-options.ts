@@ -1,6 +1,7 @@
 /** What a training run can be told; names and defaults are LightRFT's and transformers' where they have them. */
+import { z } from "zod";
 import type { WorkerGroup } from "../backend/cluster/worker-group.js";
-import type { TrainableModel } from "../model/generative-model.js";
+import type { AdapterFacts, TrainableModel } from "../model/generative-model.js";
 import type { LrScheduleOptions, LrScheduler } from "./lr-schedule.js";
 import type { OptimizerName } from "./make-optimizer.js";
 import type { RunIdentity } from "./run-identity.js";
@@ -77,6 +78,10 @@ export interface TrainerOptions {
 	bestMetric?: string;
 	/** Default true; false for a loss. */
 	greaterIsBetter?: boolean;
+	/** Evaluations in a row that bring no better `bestMetric`, after which training ends. Default: it goes on. */
+	earlyStoppingPatience?: number;
+	/** What a score must exceed the best by to count as better. Default 0. */
+	earlyStoppingThreshold?: number;
 	/** Steps between checkpoints. Default: the final model only. */
 	saveSteps?: number;
 	/** Newest checkpoints kept, and beside them the best. Default: all. */
@@ -123,19 +128,35 @@ export function resolveOptions({
 	promptMaxLen = 13000,
 	evalEvery = Infinity,
 	greaterIsBetter = true,
+	earlyStoppingPatience = Infinity,
+	earlyStoppingThreshold = 0,
 	saveSteps = Infinity,
 	saveTotalLimit = Infinity,
 	loggingSteps = 1,
 	onEvent = () => {},
 	...others
 }: TrainerOptions) {
-	checkCounts({ trainBatchSize, microTrainBatchSize, maxEpochs, maxSteps, evalEvery, saveSteps, saveTotalLimit, loggingSteps });
+	checkCounts({ trainBatchSize, microTrainBatchSize, maxEpochs, maxSteps, evalEvery, earlyStoppingPatience });
+	checkCounts({ saveSteps, saveTotalLimit, loggingSteps });
+	if (earlyStoppingPatience < Infinity && others.bestMetric === undefined) {
+		throw new RangeError("Trainer: earlyStoppingPatience without bestMetric; expected the evaluation's score to stop by");
+	}
 	checkShares({ labelSmoothing, minLrRatio: others.minLrRatio ?? 0 });
 	return {
 		...{ trainBatchSize, microTrainBatchSize, gradientCheckpointing, eager, maxEpochs, maxSteps, seed, promptMaxLen },
 		...{ learningRate, lrScheduler, lrDecayRatio, warmupRatio, optimizer, betas, weightDecay, maxGradNorm, freeze },
 		...{ labelSmoothing, neftuneNoiseAlpha, groupByLength, packing },
-		...{ evalEvery, greaterIsBetter, saveSteps, saveTotalLimit, loggingSteps, onEvent, ...others },
+		...{
+			evalEvery,
+			greaterIsBetter,
+			earlyStoppingPatience,
+			earlyStoppingThreshold,
+			saveSteps,
+			saveTotalLimit,
+			loggingSteps,
+			onEvent,
+			...others,
+		},
 	};
 }
 
@@ -152,8 +173,15 @@ export function resolveSchedule(options: ResolvedOptions, totalSteps: number) {
 	} satisfies LrScheduleOptions;
 }
 
-/** What decides the run's numbers, beside its rows; see RunIdentity. A constant rate does not depend on the number of steps. */
-export function decisiveOptions(options: ResolvedOptions, schedule: ReturnType<typeof resolveSchedule>): RunIdentity["options"] {
+/**
+ * What decides the run's numbers, beside its rows; see RunIdentity. A constant rate does not depend on the number of steps. An adapter's dropout is drawn
+ * for each micro-batch: with it, the split into them decides, too.
+ */
+export function decisiveOptions(
+	options: ResolvedOptions,
+	schedule: ReturnType<typeof resolveSchedule>,
+	adapter?: AdapterFacts,
+): RunIdentity["options"] {
 	const { seed, trainBatchSize, promptMaxLen, groupByLength, maxGradNorm, weightDecay, labelSmoothing, neftuneNoiseAlpha } = options;
 	const { totalSteps, ...unending } = schedule;
 	return {
@@ -162,6 +190,13 @@ export function decisiveOptions(options: ResolvedOptions, schedule: ReturnType<t
 		optimizer: options.optimizer,
 		betas: options.optimizer === "adamw" ? [...options.betas] : null,
 		freeze: [...options.freeze],
+		...(adapter && { adapter: z.json().parse(adapter.settings) }),
+		...(adapter?.dropout && {
+			microTrainBatchSize: options.microTrainBatchSize,
+			packing: options.packing,
+			processes: options.workers?.size ?? 1,
+		}),
+		...(adapter?.dropout && options.packing && { packLength: options.packLength ?? null }),
 	};
 }
 

@@ -13,6 +13,7 @@ import { clipFactor } from "./clip-grad-norm.js";
 import { conversationKey, nameRow, type TrainingRow } from "./collate.js";
 import { conversationMessages } from "./conversation-messages.js";
 import { DroppedRows } from "./dropped-rows.js";
+import { isExhausted } from "./early-stopping.js";
 import { findCheckpoint } from "./find-checkpoint.js";
 import { holdFrozen, trainableParameters } from "./freeze.js";
 import { ALONE, agree, exchangeWith } from "./gradient-exchange.js";
@@ -29,7 +30,10 @@ import { type EvaluationRecord, NonFiniteLossError, type StepRecord, type TrainR
 
 export type { TrainerOptions } from "./trainer-options.js";
 
-/** Fine-tunes one model. The model stays the caller's. */
+/** Sets dropout's draws apart from the embedding noise's. */
+const DROPOUT = 0x5bd1e995;
+
+/** Fine-tunes one model: all of it, or its adapter. The model stays the caller's. */
 export class Trainer {
 	constructor(
 		private readonly model: TrainableModel,
@@ -55,7 +59,7 @@ export class Trainer {
 		const totalSteps = Math.min(options.maxSteps, stepsPerEpoch * maxEpochs);
 		const schedule = resolveSchedule(options, totalSteps);
 		const learningRateAt = lrSchedule(schedule);
-		const identity = identify(rows, decisiveOptions(options, schedule));
+		const identity = identify(rows, decisiveOptions(options, schedule, model.adapter));
 		const encoding = { dataRoot, maxLength: promptMaxLen };
 		const workers = options.workers ?? ALONE;
 		await agree(workers, "rows and options", identity);
@@ -91,6 +95,14 @@ export class Trainer {
 			await log?.write(run.step, Object.fromEntries(Object.entries(scores).map(([name, score]) => [`eval/${name}`, score])));
 			if (savePath !== undefined && best()?.step === run.step) await save(savePath);
 		};
+		/** In all processes alike: where one has had enough, whose evaluation may differ in a bit. */
+		const stopsEarly = async () => {
+			const { bestMetric: metric, earlyStoppingPatience: patience, earlyStoppingThreshold: threshold, greaterIsBetter } = options;
+			if (metric === undefined || patience === Number.POSITIVE_INFINITY) return false;
+			const enough = isExhausted(run.evaluations, { metric, greaterIsBetter, patience, threshold });
+			const [processes] = await workers.sum([enough ? 1 : 0]);
+			return processes > 0;
+		};
 		try {
 			if (resumeFromCheckpoint !== undefined) {
 				lastCheckpoint = await findCheckpoint(resumeFromCheckpoint, (damaged) => onEvent({ type: "damaged-checkpoint", ...damaged }));
@@ -104,8 +116,10 @@ export class Trainer {
 			const started = performance.now();
 			if (firstStep > 0) await evaluateWhenDue(); // a run that was stopped in an evaluation has it to make up for
 
+			// A run that had stopped early and is resumed has no step left.
+			const lastStep = (await stopsEarly()) ? firstStep : totalSteps;
 			for await (const { step, epoch, examples, dropped: lost } of loadSteps(rows, model.processor, {
-				...{ ...encoding, trainBatchSize, seed, lengths, firstStep, totalSteps, share: workers },
+				...{ ...encoding, trainBatchSize, seed, lengths, firstStep, totalSteps: lastStep, share: workers },
 			})) {
 				const stepStarted = performance.now();
 				if (step === firstStep || step % stepsPerEpoch === 0) onEvent({ type: "epoch", epoch, maxEpochs });
@@ -114,6 +128,7 @@ export class Trainer {
 				const { gradients, loss, gradNorm, nonFinite, tokens, positions } = await accumulateGradients(model, examples, {
 					...{ microTrainBatchSize, microStep, buckets, packing, signal, exchange },
 					embeddingNoise: noiseOf(neftuneNoiseAlpha, seed, step),
+					dropoutSeedOf: ({ row }) => stepSeed(seed ^ DROPOUT, step, row),
 				});
 				if (microStep.signatures > graphs) onEvent({ type: "compiled", signatures: microStep.signatures });
 				if (tokens > 0) {
@@ -135,6 +150,9 @@ export class Trainer {
 				run.step = step + 1;
 				await evaluateWhenDue();
 				if (savePath !== undefined && run.step % saveSteps === 0) await save(savePath);
+				if (!(await stopsEarly())) continue;
+				onEvent({ type: "early-stop", step: run.step });
+				break;
 			}
 			if (savePath !== undefined && writes) await model.save(savePath);
 			return summarize(run, best(), { savePath, dropped: dropped.rows(), signatures: microStep.signatures });

@@ -32,6 +32,8 @@ export type TrainingEvent =
 	/** `rows` are those trained on, by their numbers, in the order of their micro-batches. */
 	| ({ type: "step"; totalSteps: number; etaSeconds: number; rows: number[] } & StepRecord)
 	| ({ type: "eval" } & EvaluationRecord)
+	/** The last evaluations brought nothing better (`earlyStoppingPatience`): no further step is made. */
+	| { type: "early-stop"; step: number }
 	/** A checkpoint folder is complete. */
 	| { type: "checkpoint"; step: number; dir: string }
 	/** A checkpoint was passed over on resuming: its files are not what was written. */

@@ -62,6 +62,7 @@ describe("usage", () => {
 			"inspect",
 			"compact",
 			"merge",
+			"merge-adapter",
 			"setup",
 			"doctor",
 		])

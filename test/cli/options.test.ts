@@ -134,7 +134,7 @@ describe("parseOptions", () => {
 		expect(parseOptions(sampleOptions, { ...SAMPLE, model_path }).model_path).toBe(model_path);
 		expect(parseRemoteJudge(model_path)).toEqual({ model: "org/judge", endpoints: ["http://one/v1", "http://two/v1"] });
 		for (const flags of [{ bf16: true }, { dtype: "bfloat16" }, { backend: "wasm" }, { max_pixels: "784" }, { eager: true }])
-			expect(() => parseOptions(sampleOptions, { ...SAMPLE, model_path, ...flags })).toThrow("expected no --backend, --dtype");
+			expect(() => parseOptions(sampleOptions, { ...SAMPLE, model_path, ...flags })).toThrow("expected no --adapter, --backend, --dtype");
 		expect(() => parseOptions(trainOptions, { ...TRAIN, pretrain: model_path })).toThrow("a remote judge's weights are elsewhere");
 		expect(() => parseOptions(runOptions, { ...SAMPLE, model_path })).toThrow("and `train --pretrain DIR`");
 	});
@@ -184,11 +184,40 @@ describe("config files", () => {
 	});
 });
 
+describe("LoRA", () => {
+	const train = (more: Record<string, unknown>) => parseOptions(trainOptions, { ...TRAIN, ...more });
+
+	it("is off by default, and takes modules as PEFT does", () => {
+		expect(train({})).toMatchObject({ lora_rank: 0, lora_alpha: 16, lora_dropout: 0, target_modules: "all-linear", use_rslora: false });
+		expect(train({ target_modules: ["q_proj"] }).target_modules).toEqual(["q_proj"]);
+		expect(train({ target_modules: "q_proj" }).target_modules).toEqual(["q_proj"]); // of a config file
+		expect(train({ target_modules: ["q_proj", "mlp.0"] }).target_modules).toEqual(["q_proj", "mlp.0"]);
+		expect(train({ target_modules: ["all-linear"] }).target_modules).toBe("all-linear");
+		expect(train({ target_modules: [".*layers\\.1\\..*"] }).target_modules).toBe(".*layers\\.1\\..*");
+		expect(train({ layers_to_transform: ["0", "2"] }).layers_to_transform).toEqual([0, 2]);
+	});
+
+	it("is not both a new adapter and one that is there, and `sample` takes the latter only", () => {
+		const adapter = "test/fixtures/golden/tiny-qwen2_5_vl-lora";
+		expect(() => train({ adapter, lora_rank: "8" })).toThrow("--lora_rank: expected 0 with --adapter");
+		expect(() => train({ lora_rank: "8", lora_alpha: "0" })).toThrow("--lora_alpha: expected a number above 0 with --lora_rank");
+		expect(() => train({ adapter: MODEL })).toThrow("--adapter: expected the folder of a PEFT adapter, with an adapter_config.json");
+		expect(parseOptions(sampleOptions, { ...SAMPLE, adapter }).adapter).toBe(adapter);
+		expect(parseOptions(sampleOptions, { ...SAMPLE, model_path: adapter }).model_path).toBe(adapter);
+		expect(() => parseOptions(sampleOptions, { ...SAMPLE, model_path: "openai:m@http://localhost/v1", adapter })).toThrow(
+			"expected no --adapter",
+		);
+		expect(() => refuseFlag("lora_rank", "8", "--lora_rank")).toThrow("adapters are trained by `train` and `run`");
+		expect(() => refuseFlag("lora_rank", "0", "--lora_rank")).not.toThrow();
+	});
+});
+
 describe("refused flags", () => {
 	it("answers each with a reason, and none that a command has", () => {
 		const refused = refusedFlags(Object.keys(trainOptions.shape));
-		expect(refused).toEqual(expect.arrayContaining(["use_mp_opt", "zero_stage", "flash_attn", "lora_rank", "use_wandb"]));
+		expect(refused).toEqual(expect.arrayContaining(["use_mp_opt", "zero_stage", "flash_attn", "use_wandb"]));
 		expect(refused).not.toContain("eval_data_path");
+		expect(refused).not.toContain("lora_rank");
 		for (const name of refused) expect(() => refuseFlag(name, null, `--${name}`)).toThrow(/can't be honoured in this version: .{20}/);
 	});
 

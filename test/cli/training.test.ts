@@ -1,6 +1,6 @@
 /** `train` and `run` stopped while they train, and continued by the same command. */
 import { existsSync } from "node:fs";
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
@@ -150,3 +150,46 @@ it("run that is stopped while it trains goes on with the same command, and refus
 	expect(finished.stdout).toContain(`${steps.length} steps, loss`);
 	expect((await cli(run())).stderr).toContain("already there");
 }, 180_000);
+
+it("trains an adapter, goes on with it, and merges it", async () => {
+	const lora = ["--lora_rank", "2", "--lora_alpha", "4", "--lora_dropout", "0.1", "--target_modules", "q_proj", "v_proj", "--use_rslora"];
+	const { stderr } = await succeed(train("lora", ...lora, "--max_epochs", "1", "--save_steps", "1"));
+	expect(stderr).toMatch(/adapter: 1792 parameters on a frozen base/); // 4 layers × 2 × (64 + 64 + 64 + 32)
+	expect((await readdir(at("lora", "checkpoint-2"))).sort()).toContain("adapter_model.safetensors");
+	expect(JSON.parse(await text(at("lora", "adapter_config.json")))).toMatchObject({
+		...{ r: 2, lora_alpha: 4, lora_dropout: 0.1, target_modules: ["q_proj", "v_proj"], use_rslora: true },
+	});
+	const again = await cli(train("lora", ...lora, "--max_epochs", "1"));
+	expect(again.stderr).toMatch(/already there/);
+	const further = train("further", "--max_epochs", "1");
+	further[further.indexOf(TINY)] = at("lora");
+	expect((await succeed(further)).stderr).toMatch(/adapter: 1792 parameters/);
+	await succeed(["merge-adapter", "--adapter", at("further"), "--save_path", at("merged")]);
+	expect(await readdir(at("merged"))).toEqual(expect.arrayContaining(["config.json", "model.safetensors", "tokenizer.json"]));
+});
+
+it("train --dry_run prints the plan, and writes and loads nothing; a config.json alone is enough", async () => {
+	const { stdout, stderr } = await succeed(train("planned", "--dry_run", "--backend", "wasm", "--optim", "adafactor"));
+	expect(stderr).toMatch(/lengths: of 4 of 4 conversations/);
+	expect(stdout).toMatch(
+		/conversations {2}4, .*\nparameters .*trained .*\(100\.0 %\)\nsteps {10}6, .*\ntime .*GFLOP\/s.*\nmemory .*: it fits/,
+	);
+	expect(existsSync(at("planned"))).toBe(false);
+	await mkdir(at("bare"));
+	await copyFile("test/fixtures/qwen2_5_vl-configs/72B.json", at("bare", "config.json"));
+	const bare = [
+		"train",
+		"--dry_run",
+		"--pretrain",
+		at("bare"),
+		"--train_data",
+		at("rows.json"),
+		"--save_path",
+		at("x"),
+		"--backend",
+		"wasm",
+	];
+	const published = await succeed(bare);
+	expect(published.stderr).toMatch(/estimated at 4 characters a token/);
+	expect(published.stdout).toMatch(/73\.41 B[\s\S]*does not fit[\s\S]*--optim adafactor/);
+});

@@ -2,9 +2,11 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { isBfloat16, toBfloat16, toFloat32 } from "../../src/backend/bfloat16.js";
 import { compile } from "../../src/backend/graph/compile.js";
+import { fromInt8, toInt8 } from "../../src/backend/int8.js";
 import { selectBackend } from "../../src/backend/select-backend.js";
 import {
 	grads,
+	matMul,
 	memory,
 	mul,
 	randomNormal,
@@ -87,6 +89,23 @@ describe.skipIf(nativeMissing)("WeightMatrix in bfloat16", () => {
 			const sums = sum(dw[master.name], 1).arraySync() as number[];
 			expect(sums).toEqual(Array.from({ length: OUT }, (_, row) => (row === 3 ? 2 * IN : row === 0 ? IN : 0)));
 		});
+	});
+
+	it.each([false, true])("has the gradient of x of the matrix that it is, in int8, computing in bfloat16: %s", (bfloat16) => {
+		const { values, scale } = toInt8(master as Tensor as Tensor2D);
+		const [stored, scales] = [variable(values, false), variable(scale as Tensor, false)];
+		tidy(() => {
+			const dequantised = mul(fromInt8(values, "float"), scale.expandDims(1)) as Tensor2D;
+			const probe = randomNormal([N, OUT], 0, 1, "float32", 3);
+			const loss = (w: WeightMatrix) => (x: Tensor) => sum(mul(w.project(x as Tensor2D), probe)) as Tensor;
+			const bound = bfloat16 ? 4 * 2 ** -9 : 1e-6;
+			const exact = matMul(probe as Tensor2D, dequantised);
+			const int8 = new WeightMatrix(stored, bfloat16, scales);
+			expect(relativeL2(grads(loss(int8))([x])[0], exact)).toBeLessThan(bound);
+			const few = grads((x) => sum(mul(int8.project(x as Tensor2D), probe.slice(0, 4))))([x.slice(0, 4)]);
+			expect(relativeL2(few[0], exact.slice(0, 4))).toBeLessThan(bound);
+		});
+		for (const tensor of [stored, scales, values, scale]) tensor.dispose();
 	});
 
 	it("takes a convolution's kernel as a matrix, and gives its gradient the kernel's shape", () => {

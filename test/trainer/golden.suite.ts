@@ -58,7 +58,7 @@ export async function examples(): Promise<TrainingExample[]> {
 }
 
 /** |a − b| in L2, over |b|. */
-function relativeL2(got: ArrayLike<number>, want: ArrayLike<number>): number {
+export function relativeL2(got: ArrayLike<number>, want: ArrayLike<number>): number {
 	expect(got.length).toBe(want.length);
 	let difference = 0;
 	let size = 0;

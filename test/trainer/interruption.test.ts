@@ -165,6 +165,19 @@ describe("saving", () => {
 		).toBe(6);
 	});
 
+	it("stops early after evaluations that bring nothing better, also when that run is resumed", async () => {
+		const scores = [0.1, 0.9, 0.85, 0.93, 1, 1];
+		const evaluate = async (_: unknown, step: number) => ({ accuracy: scores[step / 2 - 1] });
+		const stopping: TrainerOptions = { savePath: dir, saveSteps: 2, evaluate, evalEvery: 2, bestMetric: "accuracy" };
+		const patient = { ...stopping, earlyStoppingPatience: 2, earlyStoppingThreshold: 0.05 };
+		const events: TrainingEvent[] = [];
+		expect(await train({ ...patient, onEvent: (event) => events.push(event) })).toMatchObject({ steps: 8, best: { step: 8 } });
+		expect(events.filter(({ type }) => type === "early-stop")).toEqual([{ type: "early-stop", step: 8 }]);
+		expect((await train({ ...patient, resumeFromCheckpoint: dir })).steps).toBe(8);
+		expect((await train({ ...stopping, earlyStoppingPatience: 2 })).steps).toBe(12); // 0.93 is better by a little
+		await expect(train({ earlyStoppingPatience: 1 })).rejects.toThrow(/earlyStoppingPatience without bestMetric/);
+	});
+
 	it("keeps the earlier ones where the disk is full, leaves nothing half-written, and says so", async () => {
 		const save = model.save.bind(model);
 		model.save = async (folder) => {

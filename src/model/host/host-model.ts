@@ -6,6 +6,7 @@
  * Calls wait for one another in order. A crash is the error of the one call that was running; those that wait run on the next process.
  */
 import type { GenerateOptions, GenerateResult, GenerativeModel, ModelInputs, Processor } from "../generative-model.js";
+import { baseFolder } from "../qwen2_5_vl/adapter.js";
 import type { LoadModelOptions } from "../qwen2_5_vl/load.js";
 import { loadProcessor } from "../qwen2_5_vl/processor.js";
 import { untilAborted } from "../until-aborted.js";
@@ -39,7 +40,7 @@ export interface HostedModel extends GenerativeModel {
  */
 export async function hostModel(dir: string, { maxRestarts = 3, ...options }: HostModelOptions = {}): Promise<HostedModel> {
 	const host = new Host(dir, options, maxRestarts);
-	const { processorDir = dir, minPixels, maxPixels } = options;
+	const { processorDir = await baseFolder(dir), minPixels, maxPixels } = options;
 	const [started, processor] = await Promise.allSettled([host.ready(), loadProcessor(processorDir, { minPixels, maxPixels })]);
 	if (started.status === "fulfilled" && processor.status === "fulfilled") {
 		host.processor = processor.value;

@@ -43,6 +43,8 @@ export interface DecoderPass {
 	collect?: (layer: number, k: Tensor4D, v: Tensor4D) => void;
 	/** Compute layers again in the backward pass instead of keeping their intermediates. */
 	gradientCheckpointing?: boolean;
+	/** [1] int32 of adapters' dropout; absent: nothing is dropped. */
+	dropoutSeed?: Tensor1D;
 	/** Sees the hidden states [N, C] after each layer (for tests and probes). */
 	onLayer?: (layer: number, x: Tensor2D) => void;
 }
@@ -68,20 +70,20 @@ class SelfAttention {
 	 * @returns [N, C], and the new keys and values [B, K, T, D]
 	 */
 	forward(x: Tensor2D, pass: DecoderPass, layer: number): { out: Tensor2D; k: Tensor4D; v: Tensor4D } {
-		const { batch, length, rotary } = pass;
+		const { batch, length, rotary, dropoutSeed } = pass;
 		const { numAttentionHeads: heads, numKeyValueHeads: kvHeads, headDim } = this.config;
 		const byHead = (projected: Tensor2D, n: number): Tensor3D => reshape(projected, [batch * length, n, headDim]);
 		const heads4d = (rows: Tensor3D, n: number): Tensor4D => {
 			if (length === 1) return reshape(rows, [batch, n, 1, headDim]); // the same layout: nothing to transpose
 			return transpose(reshape(rows, [batch, length, n, headDim]), [0, 2, 1, 3]);
 		};
-		const q = heads4d(applyRotary(byHead(this.q_proj.forward(x), heads), rotary), heads); // [B, H, T, D]
-		const k = heads4d(applyRotary(byHead(this.k_proj.forward(x), kvHeads), rotary), kvHeads); // [B, K, T, D]
-		const v = heads4d(byHead(this.v_proj.forward(x), kvHeads), kvHeads);
+		const q = heads4d(applyRotary(byHead(this.q_proj.forward(x, dropoutSeed), heads), rotary), heads); // [B, H, T, D]
+		const k = heads4d(applyRotary(byHead(this.k_proj.forward(x, dropoutSeed), kvHeads), rotary), kvHeads); // [B, K, T, D]
+		const v = heads4d(byHead(this.v_proj.forward(x, dropoutSeed), kvHeads), kvHeads);
 		const [allK, allV] = pass.cached?.(layer, k, v) ?? [k, v];
 		const attended = attention(q, allK, allV, pass.mask); // [B, H, T, D]
 		const rows = length === 1 ? attended : transpose(attended, [0, 2, 1, 3]);
-		return { out: this.o_proj.forward(reshape(rows, [batch * length, heads * headDim])), k, v };
+		return { out: this.o_proj.forward(reshape(rows, [batch * length, heads * headDim]), dropoutSeed), k, v };
 	}
 }
 
@@ -107,7 +109,7 @@ class DecoderLayer {
 			return pass.collect ? [add(x, out), k, v] : [add(x, out)];
 		});
 		if (k && v) pass.collect?.(layer, k, v);
-		return tidy(() => add(attended, this.mlp.forward(this.post_attention_layernorm.forProducts(attended))));
+		return tidy(() => add(attended, this.mlp.forward(this.post_attention_layernorm.forProducts(attended), pass.dropoutSeed)));
 	}
 }
 

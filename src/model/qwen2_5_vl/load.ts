@@ -5,19 +5,21 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { isBfloat16, toFloat32 } from "../../backend/bfloat16.js";
+import { isBfloat16 } from "../../backend/bfloat16.js";
 import { type BackendRequest, selectBackend } from "../../backend/select-backend.js";
-import { ones, randomNormal, type Tensor, tidy, type Variable, zeros } from "../../backend/tf.js";
+import { ones, randomNormal, type Tensor, type Tensor2D, type Variable, zeros } from "../../backend/tf.js";
 import { type FloatDtype, float32ToBytes } from "../../checkpoint/dtype.js";
 import { openCheckpoint } from "../../checkpoint/open-checkpoint.js";
 import { writeCheckpoint } from "../../checkpoint/write-checkpoint.js";
 import { writeWhole } from "../../checkpoint/write-whole.js";
+import type { LoraOptions } from "../lora/lora-options.js";
+import { type Adapter, type AdapterSource, planFor, putAdapter, resolveAdapter } from "./adapter.js";
 import { type ChosenDtype, chooseDtype, type DtypeRequest } from "./choose-dtype.js";
 import { parseConfig, type Qwen2_5VLConfig } from "./config.js";
 import { loadProcessor, saveProcessorFiles } from "./processor.js";
 import { Qwen2_5VLModel } from "./qwen2_5_vl.js";
 import { readJsonFile, readTextFile } from "./read-json-file.js";
-import { isMatrix, keep, own, readParameters, type StorageOf } from "./read-parameters.js";
+import { isMatrix, keep, own, readBack, readParameters, type StorageOf } from "./read-parameters.js";
 import { weightTable } from "./weights.js";
 
 export interface LoadModelOptions {
@@ -34,6 +36,10 @@ export interface LoadModelOptions {
 	 * only, half the memory, and can sample but not be trained. A float32 model is trainable either way.
 	 */
 	trainable?: boolean;
+	/** Folder of a PEFT LoRA adapter, to sample with or to train further: adapter_config.json, adapter_model.safetensors. Default: none. */
+	adapter?: string;
+	/** A new LoRA adapter, to be trained; the base is frozen, and with `trainable` needs no float32 weights. Default: none. */
+	lora?: LoraOptions;
 	/**
 	 * With `trainable`, in bfloat16: parameters that will not be trained (Trainer's `freeze`). Their matrices are bfloat16 only. Default: none.
 	 * @param name a parameter's name, the hub's spelling
@@ -50,16 +56,17 @@ export interface LoadModelOptions {
 
 /**
  * Loads a Qwen2.5-VL checkpoint in Hugging Face layout.
- * @param dir holds config.json, model.safetensors (or shards), tokenizer and processor files
+ * @param dir holds config.json, model.safetensors (or shards), tokenizer and processor files; or an adapter, which names the folder of its base
  * @throws if a file is missing or damaged, a tensor is missing, unexpected or of another shape, the backend can't be had, or it has no
  *   bfloat16 and that was asked for
  */
 export async function loadModel(dir: string, options: LoadModelOptions = {}): Promise<Qwen2_5VLModel> {
+	const { base, adapter } = await resolveAdapter(dir, options);
 	const readers = {
-		stored: () => isStoredInBfloat16(dir),
-		read: (config: Qwen2_5VLConfig, storageOf: StorageOf) => readParameters(config, dir, storageOf),
+		stored: () => isStoredInBfloat16(base),
+		read: (config: Qwen2_5VLConfig, storageOf: StorageOf) => readParameters(config, base, storageOf),
 	};
-	return assemble(dir, options, readers);
+	return assemble(base, options, readers, adapter);
 }
 
 /**
@@ -71,7 +78,8 @@ export async function initModel(dir: string, { seed = 0, ...options }: LoadModel
 		stored: async () => false,
 		read: async (config: Qwen2_5VLConfig, storageOf: StorageOf) => drawParameters(config, seed, storageOf),
 	};
-	return assemble(dir, options, readers);
+	const { base, adapter } = await resolveAdapter(dir, options);
+	return assemble(base, options, readers, adapter);
 }
 
 export interface SaveModelOptions {
@@ -80,11 +88,16 @@ export interface SaveModelOptions {
 	 * bfloat16 without `trainable`.
 	 */
 	dtype?: "float32" | "bfloat16" | "float16";
+	/** Of a model with an adapter: the base with the adapter merged into it, instead of the adapter alone. Default false. */
+	merge?: boolean;
 	/** Larger checkpoints are split. Default 5e9 bytes, as in transformers. */
 	maxShardBytes?: number;
 }
 
-/** Writes the model as a Hugging Face checkpoint folder that transformers loads; see `saveParameters` for what is in it. */
+/**
+ * Writes the model as a Hugging Face checkpoint folder that transformers loads; see `saveParameters` for what is in it. Of a model with an adapter: the
+ * adapter as PEFT has it, or with `merge` the whole.
+ */
 export async function saveModel(model: Qwen2_5VLModel, dir: string, options: SaveModelOptions = {}): Promise<void> {
 	await model.save(dir, options);
 }
@@ -93,6 +106,7 @@ async function assemble(
 	dir: string,
 	{ backend = "auto", dtype: request = "auto", trainable = false, frozen: untrained, processorDir = dir, ...rest }: LoadModelOptions,
 	weights: WeightSource,
+	source?: AdapterSource,
 ): Promise<Qwen2_5VLModel> {
 	const { minPixels, maxPixels, eager } = rest;
 	const config = await readConfig(join(dir, "config.json"));
@@ -100,14 +114,18 @@ async function assemble(
 	const processor = await loadProcessor(processorDir, { minPixels, maxPixels });
 	const eosTokenIds = await readEosTokenIds(dir, config);
 	const { dtype, compute, reason } = chooseDtype(request, await weights.stored(), selected.name);
-	if (dtype === "int8" && trainable) throw new Error(INT8_SAMPLES);
+	if (dtype === "int8" && trainable && !source) throw new Error(INT8_SAMPLES);
+	const plan = source && planFor(source, config);
+	const isTrained = (key: string) => (plan ? plan.saved.has(key) : !untrained?.(key));
 	const storageOf = (key: string): ChosenDtype["dtype"] => {
-		if (trainable && !untrained?.(key)) return "float32";
-		return dtype === "int8" && key.startsWith("visual.") ? compute : dtype;
+		if (trainable && isTrained(key)) return "float32";
+		return dtype === "int8" && (key.startsWith("visual.") || plan?.saved.has(key)) ? compute : dtype;
 	};
 	const parameters = await weights.read(config, storageOf);
+	const baseKeys = [...parameters.keys()];
+	const adapter = source && plan && (await putAdapter(parameters, source, plan, storageOf));
 	return new Qwen2_5VLModel(config, {
-		parameters,
+		...{ parameters, adapter },
 		processor,
 		eosTokenIds,
 		dtype,
@@ -116,8 +134,10 @@ async function assemble(
 		backendReason: `${selected.reason}; ${reason}`,
 		eager,
 		save: async (to, options) => {
+			if (adapter && !options?.merge) return adapter.save(to);
 			if (dtype === "int8") throw new Error(INT8_SAMPLES);
-			await saveParameters(parameters, config, { from: dir, processorDir, to }, options);
+			const whole = new Map(baseKeys.map((key) => [key, parameters.get(key)!]));
+			await saveParameters(whole, adapter, config, { from: dir, processorDir, to }, options);
 		},
 	});
 }
@@ -130,9 +150,10 @@ interface WeightSource {
 }
 
 const INT8_SAMPLES =
-	'dtype "int8" is for sampling: its weights are rounded, and can be neither trained nor saved; load the checkpoint in "float32" or "bfloat16" for that';
+	'dtype "int8" is for sampling and below a LoRA adapter: its weights are rounded, and can be neither trained nor saved; load the checkpoint in "float32" or "bfloat16" for that';
 
-async function isStoredInBfloat16(dir: string): Promise<boolean> {
+/** Whether every matrix of the checkpoint is. */
+export async function isStoredInBfloat16(dir: string): Promise<boolean> {
 	const checkpoint = await openCheckpoint(dir);
 	try {
 		const matrices = checkpoint
@@ -164,6 +185,7 @@ const HUB_DTYPE = { float32: "F32", bfloat16: "BF16", float16: "F16" } as const 
  */
 async function saveParameters(
 	parameters: Map<string, Variable>,
+	adapter: Adapter | undefined,
 	config: Qwen2_5VLConfig,
 	{ from, processorDir, to }: { from: string; processorDir: string; to: string },
 	{ dtype, maxShardBytes }: SaveModelOptions = {},
@@ -174,7 +196,9 @@ async function saveParameters(
 	const dtypeOf = (parameter: Variable) => dtype ?? (isBfloat16(parameter) ? "bfloat16" : "float32");
 	const entries = [...parameters].map(([name, parameter]) => {
 		const stored = HUB_DTYPE[dtypeOf(parameter)];
-		return { name, shape: parameter.shape, dtype: stored, data: async () => float32ToBytes(await readBack(parameter), stored) };
+		const lowRank = adapter?.matrices.get(name);
+		const merge = lowRank && ((weight: Tensor) => lowRank.merged(weight as Tensor2D));
+		return { name, shape: parameter.shape, dtype: stored, data: async () => float32ToBytes(await readBack(parameter, merge), stored) };
 	});
 	// transformers loads all in config.json's type: what was trained in float32 shall not be rounded for the sake of what was not.
 	const types = new Set([...parameters.values()].filter(({ shape }) => isMatrix(shape)).map(dtypeOf));
@@ -184,15 +208,6 @@ async function saveParameters(
 	if (generationConfig) await writeWhole(join(to, "generation_config.json"), async (f) => f.writeFile(generationConfig));
 	await writeCheckpoint(to, entries, { maxShardBytes });
 	await writeWhole(join(to, "config.json"), async (f) => f.writeFile(`${JSON.stringify({ ...raw, dtype: matrices }, null, 2)}\n`));
-}
-
-async function readBack(parameter: Variable): Promise<Float32Array> {
-	const values = tidy(() => (isBfloat16(parameter) ? toFloat32<Tensor>(parameter) : parameter.clone()));
-	try {
-		return (await values.data()) as Float32Array;
-	} finally {
-		values.dispose();
-	}
 }
 
 const idOrIds = z.union([z.int(), z.array(z.int())]).nullish();

@@ -40,6 +40,8 @@ export type PreparedTokens = {
 	segments?: Tensor4D;
 	/** [N, C] added to the text embeddings. */
 	noise?: Tensor2D;
+	/** [1] int32 of adapters' dropout. */
+	dropoutSeed?: Tensor1D;
 	/** The N text embeddings and the M image features to the N rows that the decoder reads; absent without images. */
 	merge?: RowSelection;
 };
@@ -53,7 +55,7 @@ export function prepareTokens(
 	{ positionIds }: MropePositions,
 	config: Qwen2_5VLConfig,
 	frequencies: Float32Array,
-	{ embeddingNoise }: PrepareOptions = {},
+	{ embeddingNoise, dropoutSeed }: PrepareOptions = {},
 ): PreparedTokens {
 	const { inputIds, attentionMask, imageGridThw, segmentIds } = inputs;
 	const [batch, length] = inputIds.shape;
@@ -66,6 +68,7 @@ export function prepareTokens(
 		present: presence(attentionMask.data, batch, length),
 		...(segmentIds && { segments: tensor4d(segmentIds.data, [batch, 1, 1, length], "int32") }),
 		...(embeddingNoise && { noise: drawNoise(inputs, embeddingNoise, config.text.hiddenSize) }),
+		...(dropoutSeed !== undefined && { dropoutSeed: tensor1d([dropoutSeed | 0], "int32") }),
 		...(merge && { merge }),
 	};
 }

@@ -29,6 +29,7 @@ import { inverseFrequencies, type RotaryTables } from "../../nn/rotary.js";
 import { selectRows } from "../../nn/select-rows.js";
 import type { WeightMatrix } from "../../nn/weight-matrix.js";
 import type {
+	AdapterFacts,
 	ForwardOptions,
 	GeneratedSample,
 	GenerateOptions,
@@ -40,6 +41,7 @@ import type {
 	Processor,
 	TrainableModel,
 } from "../generative-model.js";
+import type { Adapter } from "./adapter.js";
 import type { Qwen2_5VLConfig } from "./config.js";
 import { checkSampling, generate } from "./generate.js";
 import { generateStream } from "./generate-stream.js";
@@ -52,8 +54,10 @@ import { VisionTower } from "./vision.js";
 
 /** What the model needs beside its configuration; `loadModel` puts it together. */
 export interface Qwen2_5VLParts {
-	/** Every tensor of `weightTable(config)`; the model owns them. */
+	/** Every tensor of `weightTable(config)`, and the adapter's; the model owns them. */
 	parameters: Map<string, Variable>;
+	/** Low-rank additions to some of them; then nothing else is trained. */
+	adapter?: Adapter;
 	processor: Processor;
 	/** Tokens that end a row unless the caller names others (generation_config.json). */
 	eosTokenIds: readonly number[];
@@ -88,7 +92,7 @@ export class Qwen2_5VLModel implements TrainableModel {
 		readonly config: Qwen2_5VLConfig,
 		private readonly parts: Qwen2_5VLParts,
 	) {
-		const root = new ParameterScope(parts.parameters, { bfloat16: parts.compute === "bfloat16" });
+		const root = new ParameterScope(parts.parameters, { bfloat16: parts.compute === "bfloat16", adapters: parts.adapter?.matrices });
 		this.dtype = parts.dtype;
 		this.head = root.matrix(config.tieWordEmbeddings ? "model.embed_tokens.weight" : "lm_head.weight");
 		this.processor = parts.processor;
@@ -136,8 +140,13 @@ export class Qwen2_5VLModel implements TrainableModel {
 		return generateStream(this, this.passes, requests, options);
 	}
 
+	get adapter(): AdapterFacts | undefined {
+		return this.parts.adapter?.facts;
+	}
+
 	/** @throws for a model whose matrices are in bfloat16 only */
 	namedParameters(): Map<string, Variable> {
+		if (this.parts.adapter) return this.parts.adapter.parameters;
 		if (this.parts.frozen) {
 			throw new Error(
 				`this model was loaded to sample: its matrices are in ${this.dtype} only, and there are no float32 weights to train. ` +
@@ -156,7 +165,8 @@ export class Qwen2_5VLModel implements TrainableModel {
 
 	/** Puts a batch without its images on the device. */
 	prepareTokens(inputs: ModelInputs, positions: MropePositions, options?: PrepareOptions): PreparedTokens {
-		return prepareTokens(inputs, positions, this.config, this.frequencies, options);
+		const dropoutSeed = this.adapter?.dropout ? options?.dropoutSeed : undefined;
+		return prepareTokens(inputs, positions, this.config, this.frequencies, { ...options, dropoutSeed });
 	}
 
 	/**
@@ -164,8 +174,8 @@ export class Qwen2_5VLModel implements TrainableModel {
 	 * @param options.onLayer sees the hidden states [B·T, C] after each decoder layer
 	 */
 	hiddenStates(prepared: PreparedBatch, options: ForwardOptions & Pick<DecoderPass, "onLayer"> = {}): Tensor3D {
-		const { batch, length, vision } = prepared;
-		const features = vision && this.visual.forward(vision, options);
+		const { batch, length, vision, dropoutSeed } = prepared;
+		const features = vision && this.visual.forward(vision, { ...options, dropoutSeed });
 		const states = this.decode(prepared, features, options);
 		return reshape(this.language.finalNorm(states), [batch, length, this.config.text.hiddenSize]);
 	}
@@ -243,12 +253,12 @@ export class Qwen2_5VLModel implements TrainableModel {
 		features: Tensor2D | undefined,
 		options: Pick<DecoderPass, "collect" | "gradientCheckpointing" | "onLayer">,
 	): Tensor2D {
-		const { batch, length, rotary, present, segments } = prepared;
+		const { batch, length, rotary, present, segments, dropoutSeed } = prepared;
 		const mask = causalMask(length, present, segments);
-		return this.language.forward(this.embed(prepared, features), { batch, length, rotary, mask, ...options });
+		return this.language.forward(this.embed(prepared, features), { batch, length, rotary, mask, dropoutSeed, ...options });
 	}
 
-	/** Writes a Hugging Face checkpoint folder. */
+	/** Writes a Hugging Face checkpoint folder; of an adapter PEFT's folder, unless it is to be merged. */
 	save(dir: string, options?: SaveModelOptions): Promise<void> {
 		return this.parts.save(dir, options);
 	}

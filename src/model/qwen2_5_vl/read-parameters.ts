@@ -10,7 +10,7 @@ import { isInt8, toInt8 } from "../../backend/int8.js";
 import { currentNativeBackend } from "../../backend/native-binding.js";
 import { canReadTensors, readTensor } from "../../backend/read-tensor.js";
 import { tensorFromView } from "../../backend/tensor-from-view.js";
-import { type Tensor, type Tensor2D, type Variable, variable } from "../../backend/tf.js";
+import { type Tensor, type Tensor2D, tidy, type Variable, variable } from "../../backend/tf.js";
 import { bytesToFloat32, DTYPE_BYTES } from "../../checkpoint/dtype.js";
 import { type Checkpoint, openCheckpoint } from "../../checkpoint/open-checkpoint.js";
 import { scaleKey } from "../../nn/parameter-scope.js";
@@ -71,6 +71,16 @@ export function own(tensor: Tensor): Variable {
 	const owned = variable(tensor, !isBfloat16(tensor) && !isInt8(tensor));
 	tensor.dispose();
 	return owned;
+}
+
+/** A parameter's values in float32. @param change what is read instead of them, of them */
+export async function readBack(parameter: Variable, change: (wide: Tensor) => Tensor = (wide) => wide.clone()): Promise<Float32Array> {
+	const values = tidy(() => change(isBfloat16(parameter) ? toFloat32<Tensor>(parameter) : parameter));
+	try {
+		return (await values.data()) as Float32Array;
+	} finally {
+		values.dispose();
+	}
 }
 
 /** A tensor of the checkpoint, in float32 or, if it is stored so and the backend has that, in bfloat16. */

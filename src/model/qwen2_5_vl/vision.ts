@@ -8,7 +8,18 @@
  *
  * Legend: P patches, C hidden, H heads, D head dim, M merged units (P / 4), O text hidden size.
  */
-import { add, reshape, slice, type Tensor, type Tensor2D, type Tensor3D, tensor2d, tidy, type Variable } from "../../backend/tf.js";
+import {
+	add,
+	reshape,
+	slice,
+	type Tensor,
+	type Tensor1D,
+	type Tensor2D,
+	type Tensor3D,
+	tensor2d,
+	tidy,
+	type Variable,
+} from "../../backend/tf.js";
 import { gelu } from "../../nn/activations.js";
 import { GatedMlp } from "../../nn/gated-mlp.js";
 import { gradientCheckpoint } from "../../nn/gradient-checkpoint.js";
@@ -38,12 +49,13 @@ class VisionAttention {
 	}
 
 	/** @param x [P, C] */
-	forward(x: Tensor2D, rotary: RotaryTables, segments: Segments): Tensor2D {
+	forward(x: Tensor2D, rotary: RotaryTables, segments: Segments, dropoutSeed?: Tensor1D): Tensor2D {
 		const [patches, hidden] = x.shape;
-		const qkv = this.qkv.forward(x); // [P, 3·C]
+		const qkv = this.qkv.forward(x, dropoutSeed); // [P, 3·C]
 		const part = (i: number): Tensor3D =>
 			reshape(slice(qkv, [0, i * hidden], [patches, hidden]), [patches, this.numHeads, hidden / this.numHeads]);
-		return this.proj.forward(segmentAttention(applyRotary(part(0), rotary), applyRotary(part(1), rotary), part(2), segments));
+		const attended = segmentAttention(applyRotary(part(0), rotary), applyRotary(part(1), rotary), part(2), segments);
+		return this.proj.forward(attended, dropoutSeed);
 	}
 }
 
@@ -62,10 +74,10 @@ class VisionBlock {
 		this.mlp = new GatedMlp(p.scope("mlp"), { bias: true });
 	}
 
-	forward(x: Tensor2D, rotary: RotaryTables, segments: Segments): Tensor2D {
+	forward(x: Tensor2D, rotary: RotaryTables, segments: Segments, dropoutSeed?: Tensor1D): Tensor2D {
 		// Each half frees its own intermediates: what the backward pass needs, the gradient tape has kept.
-		const attended: Tensor2D = tidy(() => add(x, this.attn.forward(this.norm1.forProducts(x), rotary, segments)));
-		return tidy(() => add(attended, this.mlp.forward(this.norm2.forProducts(attended))));
+		const attended: Tensor2D = tidy(() => add(x, this.attn.forward(this.norm1.forProducts(x), rotary, segments, dropoutSeed)));
+		return tidy(() => add(attended, this.mlp.forward(this.norm2.forProducts(attended), dropoutSeed)));
 	}
 }
 
@@ -82,10 +94,10 @@ class PatchMerger {
 	}
 
 	/** @param x [P, C] → [M, O] */
-	forward(x: Tensor2D, unit: number): Tensor2D {
+	forward(x: Tensor2D, unit: number, dropoutSeed?: Tensor1D): Tensor2D {
 		const [patches, hidden] = x.shape;
 		const merged: Tensor2D = reshape(this.ln_q.forward(x), [patches / unit, unit * hidden]);
-		return this.mlp2.forward(gelu(this.mlp0.forward(merged)));
+		return this.mlp2.forward(gelu(this.mlp0.forward(merged, dropoutSeed)), dropoutSeed);
 	}
 }
 
@@ -103,6 +115,8 @@ export type VisionInputs = {
 
 /** What a pass takes beside. */
 export interface VisionPass extends ForwardOptions {
+	/** [1] int32 of adapters' dropout; absent: nothing is dropped. */
+	dropoutSeed?: Tensor1D;
 	/** Sees the hidden states [P, C] after each block, in window order (for tests and probes). */
 	onBlock?: (block: number, x: Tensor2D) => void;
 }
@@ -144,17 +158,17 @@ export class VisionTower {
 	}
 
 	/** @returns [M, O] merged features in raster order, images one after another */
-	forward(inputs: VisionInputs, { gradientCheckpointing, onBlock }: VisionPass = {}): Tensor2D {
+	forward(inputs: VisionInputs, { gradientCheckpointing, dropoutSeed, onBlock }: VisionPass = {}): Tensor2D {
 		const { fullattBlockIndexes, spatialMergeSize } = this.config;
 		let x = this.patchEmbed.forward(inputs.patches); // [P, C]
 		const { cos, signedSin } = inputs.rotary;
 		this.blocks.forEach((block, i) => {
 			const segments = fullattBlockIndexes.includes(i) ? inputs.frames : inputs.windows;
-			const run = (x: Tensor2D, [cos, signedSin]: Tensor[]) => block.forward(x, { cos, signedSin } as RotaryTables, segments);
+			const run = (x: Tensor2D, [cos, signedSin]: Tensor[]) => block.forward(x, { cos, signedSin } as RotaryTables, segments, dropoutSeed);
 			x = gradientCheckpointing ? gradientCheckpoint(run, x, [cos, signedSin], block.parameters) : run(x, [cos, signedSin]);
 			onBlock?.(i, x);
 		});
-		return selectRows(this.merger.forward(x, spatialMergeSize ** 2), inputs.restore);
+		return selectRows(this.merger.forward(x, spatialMergeSize ** 2, dropoutSeed), inputs.restore);
 	}
 
 	/** Half of the frequencies turn by the row, half by the column. @param positions [P, 2] */

@@ -61,8 +61,14 @@ function textWeights({ text: t }: Qwen2_5VLConfig, table: WeightTable): void {
 	table.set("model.norm.weight", [t.hiddenSize]);
 }
 
+/** The hub's spelling of a key or module → that of transformers' modules, which adapters have. */
+export function transformersKey(key: string): string {
+	if (key.startsWith("visual.")) return `model.${key}`;
+	return key.replace(/^model\./, "model.language_model.");
+}
+
 /** A checkpoint's own spelling of a key → the hub's. */
-function hubKey(key: string): string {
+export function hubKey(key: string): string {
 	if (key.startsWith("model.visual.")) return key.slice("model.".length);
 	return key.replace(/^model\.language_model\./, "model.");
 }

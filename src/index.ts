@@ -151,6 +151,7 @@ export {
 	type WriteExportsOptions,
 	writeExports,
 } from "./trainer/export/write-exports.js";
+export { type TrainerDataLayout, type WriteTrainerDataOptions, writeTrainerData } from "./trainer/export/write-trainer-data.js";
 export { formatTrainingPlan } from "./trainer/format-training-plan.js";
 export { FREEZE_PRESETS, frozenBy } from "./trainer/freeze.js";
 export { LR_SCHEDULERS, type LrScheduler } from "./trainer/lr-schedule.js";

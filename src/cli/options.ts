@@ -17,8 +17,10 @@ import {
 	parseSources,
 	type ShardName,
 } from "../index.js";
+import { engineFlags } from "./engines/engine-flags.js";
 import { choice, flag, flagInfo, interval, positive, real, text, toggle, whole } from "./flag.js";
 import { normaliseKey } from "./normalise-flags.js";
+import { rayFlags } from "./ray/ray-flags.js";
 import { isRemote, parseRemoteJudge } from "./remote-judge.js";
 import { UsageError } from "./usage-error.js";
 
@@ -516,6 +518,7 @@ export const sampleOptions = z
 		seed,
 		...modelFlags,
 		...journalFlags,
+		...rayFlags,
 		overwrite,
 	})
 	.refine(oneDtype, ONE_DTYPE)
@@ -557,6 +560,7 @@ export const trainOptions = z
 			"print what the training will take (memory, steps, time, and what to change where it doesn't fit), and end; a config.json is enough",
 		),
 		...trainingFlags,
+		...engineFlags,
 		...workerFlags,
 		log_dir: flag(text().optional(), "metrics.jsonl and TensorBoard events (also --use_tensorboard); default: none", "DIR"),
 		resume_from_checkpoint: flag(
@@ -700,7 +704,7 @@ export const doctorOptions = z.strictObject({ json: flag(toggle().default(false)
 
 export type SampleOptions = z.output<typeof sampleOptions>;
 /** What `sample` and `run` share: how judgements are drawn, and where they are kept. */
-export type DrawOptions = Omit<SampleOptions, "output_path">;
+export type DrawOptions = Omit<SampleOptions, "output_path" | keyof typeof rayFlags>;
 export type ConvertOptions = z.output<typeof convertOptions>;
 export type TrainOptions = z.output<typeof trainOptions>;
 export type RunOptions = z.output<typeof runOptions>;

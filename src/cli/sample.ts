@@ -29,6 +29,7 @@ import { openSampler } from "./open-judge.js";
 import { type DrawOptions, type ExportOptions, sampleOptions } from "./options.js";
 import { claimOutputs, exportFolder, journalFile, quarantineFile, type SampleFiles, sampleFiles } from "./outputs.js";
 import { chooseQuestion } from "./question.js";
+import { sampleOnRay } from "./ray/sample-on-ray.js";
 import { dataFiles, formatInput, type SurveyedRecords, surveyRecords } from "./records.js";
 import { drawingOptions, openSampleJournal } from "./sample-journal.js";
 import type { Session } from "./session.js";
@@ -169,6 +170,8 @@ export const sampleCommand = (session: Session) =>
 			await claimOutputs([journalAt, quarantine], inputs, true);
 			// Files that a journal has made may be made again from it.
 			await claimOutputs(outputs, inputs, options.overwrite || existsSync(journalAt));
+			const { ray } = options;
+			if (ray !== undefined) await sampleOnRay({ ...options, ray }, session);
 			const promptTemplate = await chooseQuestion(options, options.adapter ?? options.model_path, session);
 			const records = await surveyRecords(options, session, { quarantine });
 			const filters = await chooseFilters(options, session);

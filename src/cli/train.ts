@@ -12,6 +12,8 @@ import {
 } from "../index.js";
 import { defineCommand } from "./define-command.js";
 import { dryRun } from "./dry-run.js";
+import { refuseEngineFlags } from "./engines/check-engine-flags.js";
+import { handOver } from "./engines/hand-over.js";
 import { scoreHeldOut } from "./held-out.js";
 import { interruptedWith } from "./interrupt.js";
 import { endWithLauncher, launchWorkers } from "./launch-workers.js";
@@ -120,6 +122,8 @@ export const trainCommand = (session: Session) =>
 		schema: trainOptions,
 		example: 'tfjs-rft train --pretrain judge --save_path checkpoint --train_data "imagegen-cot-reward-5k:rejection_sampling_train.json"',
 		async action(options) {
+			if (options.engine !== "ours") return handOver(options.engine, options, session);
+			refuseEngineFlags(options);
 			if (options.dry_run) return dryRun(options, session);
 			if (options.processes > 1) return launchWorkers(options.processes, session);
 			return options.workers ? trainAsWorker(options, session) : train(options, session);

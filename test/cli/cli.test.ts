@@ -69,14 +69,14 @@ describe("usage", () => {
 			expect(all.stdout).toMatch(new RegExp(`^  ${command} `, "m"));
 		expect(all.stdout).toContain("130  stopped by Ctrl-C");
 		expect(one.stdout).toMatch(/--micro_train_batch_size <N> .*/);
-		expect(one.stdout).not.toContain("--zero_stage");
+		expect(one.stdout).not.toContain("--fsdp");
 	});
 
 	it("exits 2, says what is wrong and has begun nothing", async () => {
 		const train = ["train", "--pretrain", TINY, "--save_path", at("never"), "--train_data", "rows.json"];
 		const [unknown, refused, command, value] = await Promise.all([
 			cli([...train, "--micro_batch_size", "1"]),
-			cli([...train, "--zero_stage", "3", "--use_mp_opt"]),
+			cli([...train, "--zero_stage", "3"]),
 			cli(["trian"]),
 			cli([...train, "--max-epochs=many"]),
 		]);

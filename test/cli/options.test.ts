@@ -215,7 +215,7 @@ describe("LoRA", () => {
 describe("refused flags", () => {
 	it("answers each with a reason, and none that a command has", () => {
 		const refused = refusedFlags(Object.keys(trainOptions.shape));
-		expect(refused).toEqual(expect.arrayContaining(["use_mp_opt", "zero_stage", "flash_attn", "use_wandb"]));
+		expect(refused).toEqual(expect.arrayContaining(["use_mp_opt", "fsdp", "sp_size", "use_wandb"]));
 		expect(refused).not.toContain("eval_data_path");
 		expect(refused).not.toContain("lora_rank");
 		for (const name of refused) expect(() => refuseFlag(name, null, `--${name}`)).toThrow(/can't be honoured in this version: .{20}/);

@@ -101,6 +101,6 @@ function exported(rollout: JudgedRollout, options: ToConversationOptions): Quest
  * `<|im_end|>` to `<| im_end|>`: other trainers' tokenizers would take what a caption or a judge wrote for the end of a turn. This library's own
  * trainer reads it as text, so that `toConversation` leaves it.
  */
-function withoutControlTokens(text: string): string {
+export function withoutControlTokens(text: string): string {
 	return text.replace(/<\|(?=[^\s<>|]+\|>)/g, "<| ");
 }

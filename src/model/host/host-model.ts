@@ -40,8 +40,9 @@ export interface HostedModel extends GenerativeModel {
  */
 export async function hostModel(dir: string, { maxRestarts = 3, ...options }: HostModelOptions = {}): Promise<HostedModel> {
 	const host = new Host(dir, options, maxRestarts);
-	const { processorDir = await baseFolder(dir), minPixels, maxPixels } = options;
-	const [started, processor] = await Promise.allSettled([host.ready(), loadProcessor(processorDir, { minPixels, maxPixels })]);
+	const { processorDir, minPixels, maxPixels } = options;
+	const loading = async () => loadProcessor(processorDir ?? (await baseFolder(dir)), { minPixels, maxPixels });
+	const [started, processor] = await Promise.allSettled([host.ready(), loading()]);
 	if (started.status === "fulfilled" && processor.status === "fulfilled") {
 		host.processor = processor.value;
 		return host;

@@ -32,8 +32,7 @@ napi_value EnableCollectives(napi_env env, napi_callback_info info) {
   ENSURE_NAPI_OK_RETVAL(env, napi_get_cb_info(env, info, &argc, args, nullptr, nullptr), nullptr);
   void *bytes;
   size_t length;
-  napi_typedarray_type type;
-  if (argc < 1 || napi_get_typedarray_info(env, args[0], &type, &length, &bytes, nullptr, nullptr) != napi_ok || type != napi_uint8_array) {
+  if (argc < 1 || !GetBytes(env, args[0], &bytes, &length)) {
     napi_throw_type_error(env, nullptr, "enableCollectives: (Uint8Array) expected");
     return nullptr;
   }

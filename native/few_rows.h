@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "thread_pool.h"
@@ -31,16 +32,16 @@ inline Instructions BestInstructions() {
   return best;
 }
 
-constexpr size_t kBlock = 4;      // rows of W that are taken together
-constexpr size_t kVector = 32;     // every length is padded to a multiple of it
-constexpr size_t kPartRows = 64;   // rows of W that a thread takes at once
-constexpr size_t kAlone = 1 << 16; // weights of a product that is not worth a second thread
+constexpr size_t kBlock = 4;        // rows of W that are taken together
+constexpr size_t kVector = 32;      // every length is padded to a multiple of it
+constexpr size_t kPartRows = 64;    // rows of W that a thread takes at once
+constexpr size_t kAlone = 1 << 16;  // weights of a product that is not worth a second thread
 
 // Sums of products of kBlock rows of w with `n` rows of x, of `k` elements each: out[row of x][row of w].
 using Dot = void (*)(const void *w, size_t w_stride, const void *x, size_t x_stride, size_t k, size_t n, float *out);
 
-#define FEW_ROWS_BF16 __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16")))
-#define FEW_ROWS_AVX512 __attribute__((target("avx512f")))
+#define FEW_ROWS_BF16 __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16,fma")))
+#define FEW_ROWS_AVX512 __attribute__((target("avx512f,fma")))
 #define FEW_ROWS_AVX2 __attribute__((target("avx2,fma")))
 
 // The sum of each of four vectors.
@@ -54,135 +55,103 @@ FEW_ROWS_AVX512 inline __m256 Halved(__m512 v) {
 }
 
 FEW_ROWS_AVX512 inline void StoreSums(const __m512 *sums, float *out) {
-  const __m256 h[kBlock] = {Halved(sums[0]), Halved(sums[1]), Halved(sums[2]), Halved(sums[3])};
-  const __m256 pairs = _mm256_hadd_ps(_mm256_hadd_ps(h[0], h[1]), _mm256_hadd_ps(h[2], h[3]));
-  _mm_storeu_ps(out, _mm_add_ps(_mm256_castps256_ps128(pairs), _mm256_extractf128_ps(pairs, 1)));
+  _mm_storeu_ps(out, SumEach(Halved(sums[0]), Halved(sums[1]), Halved(sums[2]), Halved(sums[3])));
 }
 
-template <int N>
-FEW_ROWS_BF16 inline void DotBf16(const uint16_t *w, size_t w_stride, const uint16_t *x, size_t x_stride, size_t k, float *out) {
-  __m512 sums[N][kBlock];
-  for (int n = 0; n < N; n++)
-    for (size_t r = 0; r < kBlock; r++) sums[n][r] = _mm512_setzero_ps();
-  for (size_t i = 0; i < k; i += 32) {
-    __m512bh rows[kBlock];
-    for (size_t r = 0; r < kBlock; r++) rows[r] = (__m512bh)_mm512_loadu_si512(w + r * w_stride + i);
-    for (int n = 0; n < N; n++) {
-      const __m512bh value = (__m512bh)_mm512_loadu_si512(x + n * x_stride + i);
-      for (size_t r = 0; r < kBlock; r++) sums[n][r] = _mm512_dpbf16_ps(sums[n][r], rows[r], value);
-    }
+// A kernel multiplies kBlock rows of w with N rows of x. It has as many rows of x at once, `kMost`, as there are registers for their sums.
+
+// bfloat16, and int8 weights that are widened in registers: worth it as long as no more rows of x need them than fit there.
+template <typename Weight, int Most>
+struct Bf16Kernel {
+  using W = Weight;
+  using X = uint16_t;
+  static constexpr size_t kMost = Most;
+
+  FEW_ROWS_BF16 static inline __m512bh Load(const uint16_t *at) { return (__m512bh)_mm512_loadu_si512(at); }
+  FEW_ROWS_BF16 static inline __m512bh Load(const int8_t *at) {
+    const __m512 low = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i *>(at))));
+    const __m512 high = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i *>(at + 16))));
+    return _mm512_cvtne2ps_pbh(high, low);
   }
-  for (int n = 0; n < N; n++) StoreSums(sums[n], out + n * kBlock);
-}
 
-// int8 weights are widened in registers, which is worth it as long as no more rows of x need them than fit there.
-template <int N>
-FEW_ROWS_BF16 inline void DotInt8(const int8_t *w, size_t w_stride, const uint16_t *x, size_t x_stride, size_t k, float *out) {
-  __m512 sums[N][kBlock];
-  for (int n = 0; n < N; n++)
-    for (size_t r = 0; r < kBlock; r++) sums[n][r] = _mm512_setzero_ps();
-  for (size_t i = 0; i < k; i += 32) {
-    __m512bh rows[kBlock];
-    for (size_t r = 0; r < kBlock; r++) {
-      const int8_t *const bytes = w + r * w_stride + i;
-      const __m512 low = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i *>(bytes))));
-      const __m512 high = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i *>(bytes + 16))));
-      rows[r] = _mm512_cvtne2ps_pbh(high, low);
+  template <int N>
+  FEW_ROWS_BF16 static void Run(const W *w, size_t w_stride, const X *x, size_t x_stride, size_t k, float *out) {
+    __m512 sums[N][kBlock];
+    for (int n = 0; n < N; n++)
+      for (size_t r = 0; r < kBlock; r++) sums[n][r] = _mm512_setzero_ps();
+    for (size_t i = 0; i < k; i += 32) {
+      __m512bh rows[kBlock];
+      for (size_t r = 0; r < kBlock; r++) rows[r] = Load(w + r * w_stride + i);
+      for (int n = 0; n < N; n++) {
+        const __m512bh value = Load(x + n * x_stride + i);
+        for (size_t r = 0; r < kBlock; r++) sums[n][r] = _mm512_dpbf16_ps(sums[n][r], rows[r], value);
+      }
     }
-    for (int n = 0; n < N; n++) {
-      const __m512bh value = (__m512bh)_mm512_loadu_si512(x + n * x_stride + i);
-      for (size_t r = 0; r < kBlock; r++) sums[n][r] = _mm512_dpbf16_ps(sums[n][r], rows[r], value);
-    }
+    for (int n = 0; n < N; n++) StoreSums(sums[n], out + n * kBlock);
   }
-  for (int n = 0; n < N; n++) StoreSums(sums[n], out + n * kBlock);
-}
+};
 
-template <int N>
-FEW_ROWS_AVX512 inline void DotAvx512(const float *w, size_t w_stride, const float *x, size_t x_stride, size_t k, float *out) {
-  __m512 sums[N][kBlock];
-  for (int n = 0; n < N; n++)
-    for (size_t r = 0; r < kBlock; r++) sums[n][r] = _mm512_setzero_ps();
-  for (size_t i = 0; i < k; i += 16) {
-    __m512 rows[kBlock];
-    for (size_t r = 0; r < kBlock; r++) rows[r] = _mm512_loadu_ps(w + r * w_stride + i);
-    for (int n = 0; n < N; n++) {
-      const __m512 value = _mm512_loadu_ps(x + n * x_stride + i);
-      for (size_t r = 0; r < kBlock; r++) sums[n][r] = _mm512_fmadd_ps(rows[r], value, sums[n][r]);
+struct Avx512Kernel {
+  using W = float;
+  using X = float;
+  static constexpr size_t kMost = 6;
+
+  template <int N>
+  FEW_ROWS_AVX512 static void Run(const W *w, size_t w_stride, const X *x, size_t x_stride, size_t k, float *out) {
+    __m512 sums[N][kBlock];
+    for (int n = 0; n < N; n++)
+      for (size_t r = 0; r < kBlock; r++) sums[n][r] = _mm512_setzero_ps();
+    for (size_t i = 0; i < k; i += 16) {
+      __m512 rows[kBlock];
+      for (size_t r = 0; r < kBlock; r++) rows[r] = _mm512_loadu_ps(w + r * w_stride + i);
+      for (int n = 0; n < N; n++) {
+        const __m512 value = _mm512_loadu_ps(x + n * x_stride + i);
+        for (size_t r = 0; r < kBlock; r++) sums[n][r] = _mm512_fmadd_ps(rows[r], value, sums[n][r]);
+      }
     }
+    for (int n = 0; n < N; n++) StoreSums(sums[n], out + n * kBlock);
   }
-  for (int n = 0; n < N; n++) StoreSums(sums[n], out + n * kBlock);
-}
+};
 
-template <int N>
-FEW_ROWS_AVX2 inline void DotAvx2(const float *w, size_t w_stride, const float *x, size_t x_stride, size_t k, float *out) {
-  __m256 sums[N][kBlock];
-  for (int n = 0; n < N; n++)
-    for (size_t r = 0; r < kBlock; r++) sums[n][r] = _mm256_setzero_ps();
-  for (size_t i = 0; i < k; i += 8) {
-    for (int n = 0; n < N; n++) {
-      const __m256 value = _mm256_loadu_ps(x + n * x_stride + i);
-      for (size_t r = 0; r < kBlock; r++) sums[n][r] = _mm256_fmadd_ps(_mm256_loadu_ps(w + r * w_stride + i), value, sums[n][r]);
+struct Avx2Kernel {
+  using W = float;
+  using X = float;
+  static constexpr size_t kMost = 2;
+
+  template <int N>
+  FEW_ROWS_AVX2 static void Run(const W *w, size_t w_stride, const X *x, size_t x_stride, size_t k, float *out) {
+    __m256 sums[N][kBlock];
+    for (int n = 0; n < N; n++)
+      for (size_t r = 0; r < kBlock; r++) sums[n][r] = _mm256_setzero_ps();
+    for (size_t i = 0; i < k; i += 8) {
+      for (int n = 0; n < N; n++) {
+        const __m256 value = _mm256_loadu_ps(x + n * x_stride + i);
+        for (size_t r = 0; r < kBlock; r++) sums[n][r] = _mm256_fmadd_ps(_mm256_loadu_ps(w + r * w_stride + i), value, sums[n][r]);
+      }
     }
+    for (int n = 0; n < N; n++) _mm_storeu_ps(out + n * kBlock, SumEach(sums[n][0], sums[n][1], sums[n][2], sums[n][3]));
   }
-  for (int n = 0; n < N; n++) _mm_storeu_ps(out + n * kBlock, SumEach(sums[n][0], sums[n][1], sums[n][2], sums[n][3]));
-}
+};
 
-// Rows of x by as many as there are registers for.
-#define FEW_ROWS_CASE(kernel, element, N) \
-  case N: kernel<N>(static_cast<const element *>(w), w_stride, static_cast<const element *>(x) + done * x_stride, x_stride, k, out + done * kBlock); break;
-
-inline void DotsBf16(const void *w, size_t w_stride, const void *x, size_t x_stride, size_t k, size_t n, float *out) {
+// Rows of x by as many as the kernel takes, the rest by the kernel for the rest.
+template <typename Kernel, size_t... N>
+inline void DotsBy(std::index_sequence<N...>, const void *w, size_t w_stride, const void *x, size_t x_stride, size_t k, size_t n, float *out) {
+  using Run = void (*)(const typename Kernel::W *, size_t, const typename Kernel::X *, size_t, size_t, float *);
+  static constexpr Run kRuns[] = {Kernel::template Run<N + 1>...};
   for (size_t done = 0; done < n;) {
-    const size_t rows = std::min<size_t>(n - done, 6);
-    switch (rows) {
-      FEW_ROWS_CASE(DotBf16, uint16_t, 1)
-      FEW_ROWS_CASE(DotBf16, uint16_t, 2)
-      FEW_ROWS_CASE(DotBf16, uint16_t, 3)
-      FEW_ROWS_CASE(DotBf16, uint16_t, 4)
-      FEW_ROWS_CASE(DotBf16, uint16_t, 5)
-      FEW_ROWS_CASE(DotBf16, uint16_t, 6)
-    }
+    const size_t rows = std::min(n - done, Kernel::kMost);
+    kRuns[rows - 1](static_cast<const typename Kernel::W *>(w), w_stride, static_cast<const typename Kernel::X *>(x) + done * x_stride, x_stride, k,
+                    out + done * kBlock);
     done += rows;
   }
 }
 
-inline void DotsAvx512(const void *w, size_t w_stride, const void *x, size_t x_stride, size_t k, size_t n, float *out) {
-  for (size_t done = 0; done < n;) {
-    const size_t rows = std::min<size_t>(n - done, 6);
-    switch (rows) {
-      FEW_ROWS_CASE(DotAvx512, float, 1)
-      FEW_ROWS_CASE(DotAvx512, float, 2)
-      FEW_ROWS_CASE(DotAvx512, float, 3)
-      FEW_ROWS_CASE(DotAvx512, float, 4)
-      FEW_ROWS_CASE(DotAvx512, float, 5)
-      FEW_ROWS_CASE(DotAvx512, float, 6)
-    }
-    done += rows;
-  }
-}
-
-inline void DotsAvx2(const void *w, size_t w_stride, const void *x, size_t x_stride, size_t k, size_t n, float *out) {
-  for (size_t done = 0; done < n;) {
-    const size_t rows = std::min<size_t>(n - done, 2);
-    switch (rows) {
-      FEW_ROWS_CASE(DotAvx2, float, 1)
-      FEW_ROWS_CASE(DotAvx2, float, 2)
-    }
-    done += rows;
-  }
+template <typename Kernel>
+inline void Dots(const void *w, size_t w_stride, const void *x, size_t x_stride, size_t k, size_t n, float *out) {
+  DotsBy<Kernel>(std::make_index_sequence<Kernel::kMost>(), w, w_stride, x, x_stride, k, n, out);
 }
 
 constexpr size_t kInt8Rows = 4;
-
-inline void DotsInt8(const void *weights, size_t w_stride, const void *x, size_t x_stride, size_t k, size_t n, float *out) {
-  const int8_t *const w = static_cast<const int8_t *>(weights);
-  const uint16_t *const rows = static_cast<const uint16_t *>(x);
-  if (n == 1) return DotInt8<1>(w, w_stride, rows, x_stride, k, out);
-  if (n == 2) return DotInt8<2>(w, w_stride, rows, x_stride, k, out);
-  if (n == 3) return DotInt8<3>(w, w_stride, rows, x_stride, k, out);
-  DotInt8<4>(w, w_stride, rows, x_stride, k, out);
-}
-#undef FEW_ROWS_CASE
 
 // `count` elements, widened; and zeros up to `padded`.
 using Widen = void (*)(const void *from, void *to, size_t count, size_t padded);
@@ -250,12 +219,14 @@ struct Method {
 
 inline Method MethodFor(Type type, size_t rows) {
   const Instructions best = BestInstructions();
-  if (best == Instructions::kAvx512Bf16 && type == Type::kInt8 && rows <= kInt8Rows) return {2, DotsInt8, FloatToBf16, nullptr};
+  if (best == Instructions::kAvx512Bf16 && type == Type::kInt8 && rows <= kInt8Rows) {
+    return {2, Dots<Bf16Kernel<int8_t, kInt8Rows>>, FloatToBf16, nullptr};
+  }
   if (best == Instructions::kAvx512Bf16 && type != Type::kFloat32) {
-    return {2, DotsBf16, FloatToBf16, type == Type::kInt8 ? Int8ToBf16 : nullptr};
+    return {2, Dots<Bf16Kernel<uint16_t, 6>>, FloatToBf16, type == Type::kInt8 ? Int8ToBf16 : nullptr};
   }
   const Widen widen = type == Type::kInt8 ? Int8ToFloat : type == Type::kBfloat16 ? Bf16ToFloat : nullptr;
-  return {4, best == Instructions::kAvx2 ? DotsAvx2 : DotsAvx512, Copy<4>, widen};
+  return {4, best == Instructions::kAvx2 ? Dots<Avx2Kernel> : Dots<Avx512Kernel>, Copy<4>, widen};
 }
 
 // A buffer of each thread, for one product at a time.

@@ -26,7 +26,6 @@
 #undef NAPI_MODULE
 #define NAPI_MODULE(name, init)  // The module's entry point is at the end of this file.
 #include "tfjs_binding.cc"
-#include "collectives.h"
 
 namespace tfnodejs {
 namespace {
@@ -40,6 +39,23 @@ Graph ImportGraph(const void *bytes, size_t length, TF_Status *status) {
       TF_NewImportGraphDefOptions(), TF_DeleteImportGraphDefOptions);
   TF_GraphImportGraphDef(graph.get(), def.get(), options.get(), status);
   return graph;
+}
+
+// The bytes of a Uint8Array; false for any other value.
+bool GetBytes(napi_env env, napi_value value, void **bytes, size_t *length) {
+  napi_typedarray_type type;
+  return napi_get_typedarray_info(env, value, &type, length, bytes, nullptr, nullptr) == napi_ok && type == napi_uint8_array;
+}
+
+// Starts `execute` on libuv's pool for a `work` that has a deferred and an async work; returns their promise, which `complete` settles.
+template <typename Work>
+napi_value StartWork(napi_env env, const char *name, Work *work, napi_async_execute_callback execute, napi_async_complete_callback complete) {
+  napi_value promise, resource;
+  napi_create_promise(env, &work->deferred, &promise);
+  napi_create_string_utf8(env, name, NAPI_AUTO_LENGTH, &resource);
+  napi_create_async_work(env, nullptr, resource, execute, complete, work, &work->work);
+  napi_queue_async_work(env, work->work);
+  return promise;
 }
 
 // Rejects a promise with an Error.
@@ -75,9 +91,7 @@ napi_value AddFunction(napi_env env, napi_callback_info info) {
   std::string name, input_list, output_list;
   void *bytes;
   size_t length;
-  napi_typedarray_type type;
-  if (argc < 4 || GetStringParam(env, args[0], name) != napi_ok ||
-      napi_get_typedarray_info(env, args[1], &type, &length, &bytes, nullptr, nullptr) != napi_ok || type != napi_uint8_array ||
+  if (argc < 4 || GetStringParam(env, args[0], name) != napi_ok || !GetBytes(env, args[1], &bytes, &length) ||
       GetStringParam(env, args[2], input_list) != napi_ok || GetStringParam(env, args[3], output_list) != napi_ok) {
     napi_throw_type_error(env, nullptr, "addFunction: (name, Uint8Array, inputs, outputs) expected");
     return nullptr;
@@ -125,11 +139,9 @@ napi_value InferOutputs(napi_env env, napi_callback_info info) {
   ENSURE_NAPI_OK_RETVAL(env, napi_get_cb_info(env, info, &argc, args, nullptr, nullptr), nullptr);
   void *bytes;
   size_t length;
-  napi_typedarray_type type;
   std::string node;
   uint32_t count;
-  if (argc < 3 || napi_get_typedarray_info(env, args[0], &type, &length, &bytes, nullptr, nullptr) != napi_ok || type != napi_uint8_array ||
-      GetStringParam(env, args[1], node) != napi_ok || napi_get_value_uint32(env, args[2], &count) != napi_ok) {
+  if (argc < 3 || !GetBytes(env, args[0], &bytes, &length) || GetStringParam(env, args[1], node) != napi_ok || napi_get_value_uint32(env, args[2], &count) != napi_ok) {
     napi_throw_type_error(env, nullptr, "inferOutputs: (Uint8Array, node, outputCount) expected");
     return nullptr;
   }
@@ -241,12 +253,7 @@ napi_value RunAsync(napi_env env, napi_callback_info info) {
   TFE_Op *const op = PrepareOp(env, backend, name, args[1]);
   if (op == nullptr) return nullptr;
   AsyncRun *const run = new AsyncRun{backend, op, nullptr, nullptr, std::vector<TFE_TensorHandle *>(count, nullptr), {}};
-  napi_value promise, resource;
-  napi_create_promise(env, &run->deferred, &promise);
-  napi_create_string_utf8(env, "tfjs-rft:runAsync", NAPI_AUTO_LENGTH, &resource);
-  napi_create_async_work(env, nullptr, resource, ExecuteAsync, CompleteAsync, run, &run->work);
-  napi_queue_async_work(env, run->work);
-  return promise;
+  return StartWork(env, "tfjs-rft:runAsync", run, ExecuteAsync, CompleteAsync);
 }
 
 // A tensor's bytes, read on libuv's thread pool straight to where they stay.
@@ -326,16 +333,13 @@ napi_value ReadTensor(napi_env env, napi_callback_info info) {
   }
   FileRead *const read = new FileRead{backend,         path,    static_cast<uint64_t>(offset), static_cast<TF_DataType>(dtype), shape,
                                       static_cast<size_t>(length), nullptr, nullptr};
-  napi_value promise, resource;
-  napi_create_promise(env, &read->deferred, &promise);
-  napi_create_string_utf8(env, "tfjs-rft:readTensor", NAPI_AUTO_LENGTH, &resource);
-  napi_create_async_work(env, nullptr, resource, ExecuteRead, CompleteRead, read, &read->work);
-  napi_queue_async_work(env, read->work);
-  return promise;
+  return StartWork(env, "tfjs-rft:readTensor", read, ExecuteRead, CompleteRead);
 }
 
 }  // namespace
 }  // namespace tfnodejs
+
+#include "collectives.h"  // reads its arguments with the functions above
 
 NAPI_MODULE_INIT() {
   napi_value result = tfnodejs::InitTFNodeJSBinding(env, exports);

@@ -38,16 +38,22 @@ export function nativeTypeOf(tensor: Tensor): number | undefined {
 	return map?.has(tensor.dataId) ? map.get(tensor.dataId).dtype : undefined;
 }
 
-/** Casts between types that only the native backend knows; `from` is checked here, since an eager Cast takes its input's own type for it. */
+/** Casts between types that only the native backend knows. The caller checks `from`: an eager Cast takes its input's own type for it, and a graph would be refused later. */
 export function castNative(x: Tensor, from: number, to: number): Tensor {
 	return executeNative("Cast", [typeAttr("SrcT", from), typeAttr("DstT", to), boolAttr("Truncate", false)], [x]);
 }
 
 /** Runs an op of one output. */
 export function executeNative(op: string, attrs: NativeOpAttr[], inputs: readonly Tensor[]): Tensor {
+	return executeNativeFor(1, op, attrs, inputs)[0];
+}
+
+/** Runs an op of so many outputs. */
+export function executeNativeFor(outputs: number, op: string, attrs: NativeOpAttr[], inputs: readonly Tensor[]): Tensor[] {
 	const backend = nativeBackend();
-	const [output] = backend.binding.executeOp(op, attrs, backend.getInputTensorIds(inputs), 1);
-	return backend.createOutputTensor(output);
+	return backend.binding
+		.executeOp(op, attrs, backend.getInputTensorIds(inputs), outputs)
+		.map((output) => backend.createOutputTensor(output));
 }
 
 /** Rows of a matrix of a type that only the native backend knows. @param ids int32 */

@@ -4,10 +4,10 @@
  * a gradient: callers bring theirs.
  */
 import { currentNativeBackend } from "./native-binding.js";
-import { executeNative, floatAttr, intAttr, nativeBackend, nativeTypeOf, TF_TYPE, typeAttr } from "./native-types.js";
+import { executeNative, executeNativeFor, floatAttr, intAttr, nativeTypeOf, TF_TYPE, typeAttr } from "./native-types.js";
 import type { Tensor, Tensor1D, Tensor2D, Tensor3D } from "./tf.js";
 
-/** From more rows on TensorFlow's product is faster (docs/decisions/few-rows.md). */
+/** From more rows on TensorFlow's product is faster (docs/decisions/row-ops.md). */
 const MOST_ROWS = 32;
 
 /** Whether the current backend has the ops: a native CPU backend, on a processor with the instructions. */
@@ -41,10 +41,8 @@ export function fewRowsMatMul(x: Tensor2D, weight: Tensor2D, scale?: Tensor1D): 
  * @returns the result [N, C], and 1 / √(mean(x²) + ε) [N, 1]
  */
 export function fusedRmsNorm(x: Tensor2D, weight: Tensor, eps: number, narrow = false): [Tensor2D, Tensor2D] {
-	const backend = nativeBackend();
 	const attrs = [typeAttr("T", narrow ? TF_TYPE.bfloat16 : TF_TYPE.float), floatAttr("eps", eps)];
-	const outputs = backend.binding.executeOp("FusedRmsNorm", attrs, backend.getInputTensorIds([x, weight]), 2);
-	return outputs.map((output) => backend.createOutputTensor(output)) as [Tensor2D, Tensor2D];
+	return executeNativeFor(2, "FusedRmsNorm", attrs, [x, weight]) as [Tensor2D, Tensor2D];
 }
 
 /**

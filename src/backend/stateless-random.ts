@@ -2,6 +2,7 @@
  * Random numbers that are a function of a seed tensor alone (Salmon et al. 2011; `tf.random.stateless_uniform`): in a graph the seed is an input, so that one
  * graph draws anew in every step, the same again where a layer is computed again, and the same after resuming.
  */
+import { mixBits } from "./mix-bits.js";
 import { currentNativeBackend } from "./native-binding.js";
 import { executeNative, TF_TYPE, typeAttr } from "./native-types.js";
 import { type Tensor, type Tensor1D, type Tensor2D, tensor1d, tensor2d, tidy } from "./tf.js";
@@ -18,15 +19,7 @@ export function statelessUniform(shape: [number, number], seed: Tensor1D): Tenso
 
 function drawOnHost([rows, columns]: [number, number], seed: Tensor): Tensor2D {
 	const [first, second] = seed.dataSync();
-	const start = mix(mix(first) ^ second);
-	const values = Float32Array.from({ length: rows * columns }, (_, i) => (mix(start + Math.imul(i, 0x9e3779b9)) >>> 8) / 2 ** 24);
+	const start = mixBits(mixBits(first) ^ second);
+	const values = Float32Array.from({ length: rows * columns }, (_, i) => (mixBits(start + Math.imul(i, 0x9e3779b9)) >>> 8) / 2 ** 24);
 	return tensor2d(values, [rows, columns]);
-}
-
-/** The finalizer of MurmurHash3: every bit of the result depends on every bit. */
-function mix(value: number): number {
-	let hash = value | 0;
-	hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
-	hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
-	return hash ^ (hash >>> 16);
 }

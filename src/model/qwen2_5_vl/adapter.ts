@@ -4,7 +4,6 @@
  */
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { xoroshiro128plus } from "pure-rand/generator/xoroshiro128plus";
 import { tensor, type Variable, zeros } from "../../backend/tf.js";
 import { LowRank } from "../../nn/low-rank.js";
 import type { AdapterFacts } from "../generative-model.js";
@@ -13,6 +12,7 @@ import { readAdapterTensors, writeAdapter } from "../lora/adapter-file.js";
 import { type AdapterPlan, loraKeys, planAdapter } from "../lora/adapter-plan.js";
 import { type LoraOptions, newAdapterConfig } from "../lora/lora-options.js";
 import type { Qwen2_5VLConfig } from "./config.js";
+import { fillUniform } from "./fill-uniform.js";
 import { keep, own, readBack, type StorageOf } from "./read-parameters.js";
 import { hubKey, transformersKey, weightTable } from "./weights.js";
 
@@ -94,7 +94,9 @@ export async function putAdapter(
 	for (const [key, { rank, in: width, out, scaling }] of plan.matrices) {
 		const [a, b] = loraKeys(key);
 		if (!read) {
-			parameters.set(a, own(tensor(kaimingUniform(rank * width, width, seed + matrices.size), [rank, width], "float32")));
+			// As torch's kaiming_uniform_ with a = √5.
+			const drawn = fillUniform(new Float32Array(rank * width), 1 / Math.sqrt(width), seed + matrices.size);
+			parameters.set(a, own(tensor(drawn, [rank, width], "float32")));
 			parameters.set(b, own(zeros([out, rank])));
 		}
 		const options = { scaling, dropout: config.lora_dropout, index: matrices.size };
@@ -122,11 +124,4 @@ function shapesOf({ matrices, saved }: AdapterPlan, parameters: ReadonlyMap<stri
 	}
 	for (const key of saved) shapes.set(key, parameters.get(key)!.shape);
 	return shapes;
-}
-
-/** Uniform in ±1 / √width, as torch's kaiming_uniform_ with a = √5. */
-function kaimingUniform(size: number, width: number, seed: number): Float32Array {
-	const random = xoroshiro128plus(seed);
-	const scale = 1 / Math.sqrt(width) / 2 ** 31;
-	return Float32Array.from({ length: size }, () => random.next() * scale); // an int32
 }

@@ -5,9 +5,9 @@
  *
  * Legend: N = B·T tokens, C hidden.
  */
-import { xoroshiro128plus } from "pure-rand/generator/xoroshiro128plus";
 import { type Tensor2D, tensor2d } from "../../backend/tf.js";
 import type { EmbeddingNoise, ModelInputs } from "../generative-model.js";
+import { fillUniform } from "./fill-uniform.js";
 
 /**
  * @param channels C
@@ -35,10 +35,4 @@ export function drawNoise(
 	if (conversation !== seeds.length)
 		throw new Error(`embeddingNoise: ${seeds.length} seeds for ${conversation} conversations; give one for each`);
 	return tensor2d(noise, [batch * length, channels]);
-}
-
-function fillUniform(values: Float32Array, bound: number, seed: number): void {
-	const random = xoroshiro128plus(seed);
-	const scale = bound / 2 ** 31;
-	for (let i = 0; i < values.length; i++) values[i] = random.next() * scale; // an int32
 }

@@ -28,7 +28,7 @@ export interface LoadModelOptions {
 	/**
 	 * What matrices are kept and multiplied in. Default `auto`: bfloat16 where the checkpoint is stored in it and the processor or GPU has
 	 * it, else float32. Of a checkpoint in another type, `bfloat16` rounds the matrices. `int8` (native CPU) rounds those of the language model to
-	 * a step per row, for the fastest decode steps: see docs/decisions/few-rows.md for what it costs.
+	 * a step per row, for the fastest decode steps: see docs/decisions/row-ops.md for what it costs.
 	 */
 	dtype?: DtypeRequest;
 	/**

@@ -1,10 +1,11 @@
 /** `filter`: rollouts that were drawn earlier, with other filters; what `sample` writes, without a judge. */
-import { collectReport, writeReport } from "../index.js";
+import { writeReport } from "../index.js";
 import { defineCommand } from "./define-command.js";
 import { chooseFilters } from "./filters.js";
 import { filterOptions } from "./options.js";
 import { claimOutputs, pageFile, sampleFiles } from "./outputs.js";
 import { dataFiles } from "./records.js";
+import { openReport } from "./report-page.js";
 import { openRolloutFiles } from "./rollout-files.js";
 import { describeSample, exportedFiles, keepRollouts } from "./sample.js";
 import type { Session } from "./session.js";
@@ -23,10 +24,7 @@ export const filterCommand = (session: Session) =>
 			await claimOutputs([...Object.values(files), page, ...exportedFiles(files, options)], inputs, options.overwrite);
 			const { rollouts, useCot } = await openRolloutFiles(options.rollouts, session);
 			const filters = await chooseFilters(options, session);
-			const collector = collectReport({
-				...{ gallery: options.gallery_size, seed: options.gallery_seed },
-				filters: filters.map(({ name }) => name),
-			});
+			const collector = openReport(options, filters);
 			const filtered = await keepRollouts(rollouts, files, filters, useCot, options, { page: collector });
 			await writeReport(page, collector, { facts: { rollouts: options.rollouts.join(", ") }, exported: filtered.exported });
 			session.print([describeSample(filtered), ...Object.values(files), page].join("\n"));

@@ -3,7 +3,6 @@ import { existsSync, readFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import {
-	collectReport,
 	type Evaluation,
 	type GenerativeModel,
 	type PreferenceRecord,
@@ -21,6 +20,7 @@ import type { RunOptions } from "./options.js";
 import { claimOutputs, clearOutputs, journalFile, quarantineFile, runFiles } from "./outputs.js";
 import { chooseQuestion } from "./question.js";
 import { dataFiles, type SurveyedRecords, surveyHeldOut, surveyRecords } from "./records.js";
+import { openReport } from "./report-page.js";
 import { describeSample, exportedFiles, type RecordsToSample, sampleJudgements } from "./sample.js";
 import { openSampleJournal } from "./sample-journal.js";
 import type { Session } from "./session.js";
@@ -105,7 +105,7 @@ async function improve(
 	const filters = await chooseFilters(options, session);
 	const asking = askingOptions(options);
 	const evaluations: Record<string, Evaluation> = part?.before ? { before: part.before } : {};
-	const page = collectReport({ gallery: options.gallery_size, seed: options.gallery_seed, filters: filters.map(({ name }) => name) });
+	const page = openReport(options, filters);
 	const facts: ReportFacts = {
 		facts: {
 			judge: options.model_path,

@@ -707,6 +707,7 @@ export type SampleOptions = z.output<typeof sampleOptions>;
 export type DrawOptions = Omit<SampleOptions, "output_path" | keyof typeof rayFlags>;
 export type ConvertOptions = z.output<typeof convertOptions>;
 export type TrainOptions = z.output<typeof trainOptions>;
+export type ReportOptions = z.output<typeof reportOptions>;
 export type RunOptions = z.output<typeof runOptions>;
 export type EvaluateOptions = z.output<typeof evaluateOptions>;
 /** Where the judge's question comes from. */

@@ -1,8 +1,9 @@
 /** `report`: rollouts that were written earlier, as one HTML page. */
-import { collectReport, correct, type FilteredRecord, filterRollouts, wellFormed, writeReport } from "../index.js";
+import { correct, type FilteredRecord, filterRollouts, wellFormed, writeReport } from "../index.js";
 import { defineCommand } from "./define-command.js";
 import { reportOptions } from "./options.js";
 import { claimOutputs } from "./outputs.js";
+import { openReport } from "./report-page.js";
 import { openRolloutFiles } from "./rollout-files.js";
 import type { Session } from "./session.js";
 
@@ -13,14 +14,15 @@ export const reportCommand = (session: Session) =>
 		schema: reportOptions,
 		positional: ["rollouts"],
 		example: "tfjs-rft report results/filtered_samples.json results/rejected_samples.jsonl --output_path report.html",
-		async action({ rollouts: files, output_path, overwrite, gallery_size: gallery, gallery_seed: seed }) {
+		async action(options) {
+			const { rollouts: files, output_path, overwrite, gallery_size: gallery, gallery_seed: seed } = options;
 			await claimOutputs([output_path], files, overwrite);
 			const { rollouts, useCot, judged } = await openRolloutFiles(files, session);
 			const facts = { facts: { rollouts: files.join(", ") } };
 			if (judged) await writeReport(output_path, rollouts, { ...facts, gallery, seed });
 			else {
 				const filters = [wellFormed(), correct()];
-				const collector = collectReport({ gallery, seed, filters: filters.map(({ name }) => name) });
+				const collector = openReport(options, filters);
 				const onRecord = (record: FilteredRecord) => collector.add(record);
 				for await (const _ of filterRollouts(rollouts, filters, { useCot, onRecord })) session.signal.throwIfAborted();
 				await writeReport(output_path, collector, facts);

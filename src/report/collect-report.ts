@@ -2,11 +2,9 @@
  * What a report is made from, gathered from a stream of judged rollouts, a record at a time: counts, histograms and a bounded sample for the gallery. Memory
  * does not grow with the stream (the histograms hold a count per different length, and per different number of right judgements).
  */
+import { collectFilterReport, type FilterReport } from "../reward/filter-report.js";
 import type { FilteredRecord } from "../reward/filter-rollouts.js";
-import { collectStats, type JudgementStats } from "../reward/judgement-stats.js";
 import type { JudgedRollout } from "../reward/outcome.js";
-import { collectScores, type ScoreReport } from "../reward/score-report.js";
-import { collectBreakdown, type StatsBreakdown } from "../reward/stats-breakdown.js";
 import { type GalleryItem, sampleGallery } from "./gallery-sample.js";
 
 export interface CollectReportOptions {
@@ -18,21 +16,12 @@ export interface CollectReportOptions {
 	filters?: readonly string[];
 }
 
-export interface ReportData {
-	total: number;
-	kept: number;
-	/** By what turned them away: a filter, or else an outcome. */
-	rejected: Record<string, number>;
-	records: number;
-	recordsKept: number;
-	judgements: JudgementStats;
-	breakdown: StatsBreakdown;
+/** What a filter report has, `rejected` by what turned rollouts away: a filter, or else an outcome; and what the page shows beside. */
+export interface ReportData extends FilterReport {
 	/** Per number of generated tokens: how many judgements, and how many of them were kept. */
 	lengths: ReadonlyMap<number, { total: number; kept: number }>;
 	/** Per record's "right/of": how many records, and of how many of them something was kept. */
 	passRates: ReadonlyMap<string, { total: number; kept: number }>;
-	/** Of the verdicts' probabilities; absent where no rollout was scored. */
-	scores?: ScoreReport;
 	gallery: { items: GalleryItem[]; size: number; seed: number };
 }
 
@@ -47,44 +36,35 @@ export function collectReport({ gallery = 200, seed = 0, filters = [] }: Collect
 	if (!(Number.isSafeInteger(gallery) && gallery >= 0)) {
 		throw new RangeError(`report: gallery: expected a whole number, 0 or more, got ${gallery}`);
 	}
-	const [stats, breakdown, scores, sample] = [collectStats(), collectBreakdown(), collectScores(), sampleGallery(gallery, seed)];
-	const rejected: Record<string, number> = Object.fromEntries(filters.map((name) => [name, 0]));
+	const [counts, sample] = [collectFilterReport(filters), sampleGallery(gallery, seed)];
 	const [lengths, passRates] = [new Map<number, { total: number; kept: number }>(), new Map<string, { total: number; kept: number }>()];
-	let [total, kept, records, recordsKept] = [0, 0, 0, 0];
 	return {
 		add({ rollouts, passRate }) {
-			const before = kept;
-			for (const rollout of rollouts) {
-				const fate = fateOf(rollout);
-				const isKept = fate === "kept";
-				total++;
-				if (isKept) kept++;
-				else rejected[fate] = (rejected[fate] ?? 0) + 1;
-				stats.add(rollout);
-				scores.add(rollout);
-				breakdown.add(isKept ? rollout : { ...rollout, rejectedBy: fate }, passRate);
-				if (rollout.finishReason !== "error") count(lengths, rollout.numTokens, isKept);
+			const decided = rollouts.map((rollout) => ({ rollout, fate: fateOf(rollout) }));
+			counts.add({
+				rollouts: decided.map(({ rollout, fate }) => (fate === KEPT ? rollout : { ...rollout, rejectedBy: fate })),
+				passRate,
+			});
+			for (const { rollout, fate } of decided) {
+				if (rollout.finishReason !== "error") count(lengths, rollout.numTokens, fate === KEPT);
 				sample.add({ rollout, fate, passRate });
 			}
-			records++;
-			if (kept > before) recordsKept++;
-			count(passRates, `${passRate.right}/${passRate.of}`, kept > before);
+			const someKept = decided.some(({ fate }) => fate === KEPT);
+			count(passRates, `${passRate.right}/${passRate.of}`, someKept);
 		},
-		data: () => ({
-			...{ total, kept, rejected: { ...rejected }, records, recordsKept, lengths, passRates },
-			...{
-				judgements: stats.stats(),
-				breakdown: breakdown.breakdown(),
-				scores: scores.report(),
-				gallery: { items: sample.items(Object.keys(rejected)), size: gallery, seed },
-			},
-		}),
+		data() {
+			const report = counts.report();
+			const items = sample.items(Object.keys(report.rejected));
+			return { ...report, lengths, passRates, gallery: { items, size: gallery, seed } };
+		},
 	};
 }
 
+const KEPT = "kept";
+
 /** Rollouts that no filter has seen are kept if they are right. */
 function fateOf({ rejectedBy, outcome }: JudgedRollout): string {
-	return rejectedBy ?? (outcome === "accepted" ? "kept" : outcome);
+	return rejectedBy ?? (outcome === "accepted" ? KEPT : outcome);
 }
 
 function count<K>(counts: Map<K, { total: number; kept: number }>, key: K, kept: boolean): void {

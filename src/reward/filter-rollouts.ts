@@ -8,16 +8,14 @@
  * in memory at a time; near-duplicate filters keep hashes beside them.
  */
 import type { Rollout } from "../sampler/rollout.js";
+import { collectFilterReport, type FilterReport } from "./filter-report.js";
 import { rewardFilter } from "./filters/reward-filter.js";
 import { groupByRecord } from "./group-by-record.js";
 import { judgeRollout } from "./judge-rollout.js";
-import { collectStats, type JudgementStats } from "./judgement-stats.js";
 import type { JudgedRollout } from "./outcome.js";
 import { type PassRate, passRate } from "./pass-rate.js";
 import type { AnyReward } from "./rewards.js";
 import type { RolloutFilter, Verdict } from "./rollout-filter.js";
-import { collectScores, type ScoreReport } from "./score-report.js";
-import { collectBreakdown, type StatsBreakdown } from "./stats-breakdown.js";
 
 /** All rollouts of one record with what became of them: those without `rejectedBy` are kept. */
 export interface FilteredRecord {
@@ -36,23 +34,6 @@ export interface FilterRolloutsOptions {
 	onRecord?: (record: FilteredRecord) => void | Promise<void>;
 }
 
-/** What became of the rollouts so far. */
-export interface FilterReport {
-	/** `kept` and all of `rejected` add up to it. */
-	total: number;
-	kept: number;
-	/** Rollouts by the filter that turned them away; every filter has its count, 0 included, in the order in which they are asked. */
-	rejected: Record<string, number>;
-	records: number;
-	/** Records of which something was kept. */
-	recordsKept: number;
-	/** Of all rollouts, before any filter. */
-	judgements: JudgementStats;
-	breakdown: StatsBreakdown;
-	/** Of the verdicts' probabilities, over all rollouts; absent where none was scored. */
-	scores?: ScoreReport;
-}
-
 /** The kept rollouts, to be iterated once, and the report so far. */
 export interface KeptRollouts extends AsyncIterable<JudgedRollout> {
 	readonly report: FilterReport;
@@ -69,29 +50,14 @@ export function filterRollouts(
 	{ useCot = true, onRejected, onRecord }: FilterRolloutsOptions = {},
 ): KeptRollouts {
 	const asked = inOrder(filters.map((filter) => (typeof filter === "function" ? rewardFilter(filter) : filter)));
-	const rejected: Record<string, number> = Object.fromEntries(asked.map(({ name }) => [name, 0]));
-	const [stats, breakdown, scores] = [collectStats(), collectBreakdown(), collectScores()];
-	let [total, kept, records, recordsKept] = [0, 0, 0, 0];
-	function count({ rollouts: decided, passRate: rate }: FilteredRecord): void {
-		const before = kept;
-		for (const rollout of decided) {
-			total++;
-			stats.add(rollout);
-			breakdown.add(rollout, rate);
-			scores.add(rollout);
-			if (rollout.rejectedBy === undefined) kept++;
-			else rejected[rollout.rejectedBy]++;
-		}
-		records++;
-		if (kept > before) recordsKept++;
-	}
+	const counts = collectFilterReport(asked.map(({ name }) => name));
 	async function* sift(): AsyncGenerator<JudgedRollout> {
 		for await (const group of groupByRecord(rollouts)) {
 			const record = await decide(
 				group.map((rollout) => judgeRollout(unjudged(rollout), { useCot })),
 				asked,
 			);
-			count(record);
+			counts.add(record);
 			await onRecord?.(record);
 			for (const rollout of record.rollouts) {
 				if (rollout.rejectedBy === undefined) yield rollout;
@@ -103,9 +69,7 @@ export function filterRollouts(
 	return {
 		[Symbol.asyncIterator]: () => iterator,
 		get report() {
-			const counts = { total, kept, rejected: { ...rejected }, records, recordsKept };
-			const scored = scores.report();
-			return { ...counts, judgements: stats.stats(), breakdown: breakdown.breakdown(), ...(scored && { scores: scored }) };
+			return counts.report();
 		},
 	};
 }

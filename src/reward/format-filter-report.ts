@@ -1,4 +1,4 @@
-import type { FilterReport } from "./filter-rollouts.js";
+import type { FilterReport } from "./filter-report.js";
 import { formatStats } from "./judgement-stats.js";
 import { formatScoreReport } from "./score-report.js";
 

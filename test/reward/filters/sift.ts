@@ -1,7 +1,8 @@
 /** Runs filters over rollouts, and gives each rollout's fate. */
 
 import { correctAnswer } from "../../../src/reward/correct-answer.js";
-import { type FilteredRecord, type FilterReport, filterRollouts } from "../../../src/reward/filter-rollouts.js";
+import type { FilterReport } from "../../../src/reward/filter-report.js";
+import { type FilteredRecord, filterRollouts } from "../../../src/reward/filter-rollouts.js";
 import type { JudgedRollout } from "../../../src/reward/outcome.js";
 import type { AnyReward } from "../../../src/reward/rewards.js";
 import type { RolloutFilter } from "../../../src/reward/rollout-filter.js";

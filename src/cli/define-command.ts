@@ -5,7 +5,7 @@
 import { Command, Option } from "commander";
 import type { z } from "zod";
 import { flagInfo } from "./flag.js";
-import { type ConfigValues, parseOptions } from "./options.js";
+import { type ConfigValues, parseOptions } from "./parse-options.js";
 import { refusedFlags, refuseFlag } from "./refused-flags.js";
 
 export interface CommandDefinition<T extends z.ZodObject> {

@@ -14,7 +14,7 @@ import { Interrupted } from "./interrupt.js";
 import { mergeCommand } from "./merge.js";
 import { mergeAdapterCommand } from "./merge-adapter.js";
 import { normaliseFlags } from "./normalise-flags.js";
-import { ALIASES } from "./options.js";
+import { ALIASES } from "./parse-options.js";
 import { reportCommand } from "./report.js";
 import { runCommand } from "./run.js";
 import { sampleCommand } from "./sample.js";

@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { closest, distance } from "fastest-levenshtein";
 import { parse } from "yaml";
 import { z } from "zod";
-import { type ConfigValues, normaliseConfig } from "./options.js";
+import { type ConfigValues, normaliseConfig } from "./parse-options.js";
 import { refusedFlags, refuseFlag } from "./refused-flags.js";
 import { UsageError } from "./usage-error.js";
 

@@ -8,7 +8,8 @@ import { parse } from "yaml";
 import { checkEngineFlags, refuseEngineFlags } from "../../src/cli/engines/check-engine-flags.js";
 import type { EngineName } from "../../src/cli/engines/engine-flags.js";
 import { ENGINE_OF, handOver } from "../../src/cli/engines/hand-over.js";
-import { parseOptions, trainOptions } from "../../src/cli/options.js";
+import { trainOptions } from "../../src/cli/options.js";
+import { parseOptions } from "../../src/cli/parse-options.js";
 import type { Session } from "../../src/cli/session.js";
 
 const TINY = "test/fixtures/golden/tiny-qwen2_5_vl";

@@ -1,7 +1,8 @@
 /** Which filters flags ask for, and in which order. */
 import { describe, expect, it } from "vitest";
 import { chooseFilters } from "../../src/cli/filters.js";
-import { parseOptions, sampleOptions } from "../../src/cli/options.js";
+import { sampleOptions } from "../../src/cli/options.js";
+import { parseOptions } from "../../src/cli/parse-options.js";
 import type { Session } from "../../src/cli/session.js";
 
 const BASE = { model_path: "test/fixtures/golden/tiny-qwen2_5_vl", data_path: "hpdv3:test/fixtures/hpdv3/pairs.json", output_path: "out" };

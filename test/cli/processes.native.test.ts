@@ -4,7 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parseWorker } from "../../src/backend/cluster/watch-workers.js";
-import { parseOptions, trainOptions } from "../../src/cli/options.js";
+import { trainOptions } from "../../src/cli/options.js";
+import { parseOptions } from "../../src/cli/parse-options.js";
 import { nativeMissing } from "../backend/native-runtime.js";
 import { cli } from "./run-cli.js";
 

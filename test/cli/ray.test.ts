@@ -2,7 +2,8 @@
 import { setTimeout } from "node:timers/promises";
 import { afterEach, expect, it } from "vitest";
 import { commandWords } from "../../src/cli/command-words.js";
-import { parseOptions, sampleOptions } from "../../src/cli/options.js";
+import { sampleOptions } from "../../src/cli/options.js";
+import { parseOptions } from "../../src/cli/parse-options.js";
 import { followJob } from "../../src/cli/ray/follow-job.js";
 import { RayJobs } from "../../src/cli/ray/ray-jobs.js";
 import { runShard, type ShardOptions } from "../../src/cli/ray/shard-job.js";

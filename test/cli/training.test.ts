@@ -5,7 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { parseOptions, trainOptions } from "../../src/cli/options.js";
+import { trainOptions } from "../../src/cli/options.js";
+import { parseOptions } from "../../src/cli/parse-options.js";
 import { cli, start, succeed } from "./run-cli.js";
 
 const TINY = "test/fixtures/golden/tiny-qwen2_5_vl";

@@ -1,8 +1,8 @@
 /** What a checkpoint folder holds, as two hashes over file names and contents: one of what computes, one of what prepares its input. */
 import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
+import { fileSha256 } from "./file-sha256.js";
 
 /** "sha256:" and 64 hex digits each. */
 export interface CheckpointDigest {
@@ -25,9 +25,7 @@ export async function checkpointDigest(dir: string, { signal }: { signal?: Abort
 	const digest = async (pattern: RegExp) => {
 		const hash = createHash("sha256");
 		for (const name of names.filter((name) => pattern.test(name))) {
-			const own = createHash("sha256");
-			for await (const block of createReadStream(join(dir, name), { highWaterMark: 2 ** 20, signal })) own.update(block as Buffer);
-			hash.update(JSON.stringify([name, own.digest("hex")]));
+			hash.update(JSON.stringify([name, await fileSha256(join(dir, name), signal)]));
 		}
 		return `sha256:${hash.digest("hex")}`;
 	};

@@ -7,3 +7,8 @@
 export function sizeStep(n: number, parts: number, least = 1): number {
 	return Math.max(least, 2 ** Math.floor(Math.log2(n / parts)));
 }
+
+/** The least multiple of `step` that holds `n`. */
+export function roundUp(n: number, step: number): number {
+	return Math.ceil(n / step) * step;
+}

@@ -1,9 +1,8 @@
 /** `checksums.json` of a checkpoint folder: size and SHA-256 of every file in it, so that damage is found before it is trained on. */
-import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
 import { readdir, readFile, stat } from "node:fs/promises";
 import path from "node:path";
 import { z } from "zod";
+import { fileSha256 } from "../checkpoint/file-sha256.js";
 import { writeWhole } from "../checkpoint/write-whole.js";
 
 const CHECKSUMS_FILE = "checksums.json";
@@ -15,7 +14,7 @@ export async function writeChecksums(dir: string): Promise<void> {
 	const sums: z.infer<typeof checksums> = {};
 	for (const name of (await readdir(dir)).sort()) {
 		const file = path.join(dir, name);
-		sums[name] = { bytes: (await stat(file)).size, sha256: await sha256(file) };
+		sums[name] = { bytes: (await stat(file)).size, sha256: await fileSha256(file) };
 	}
 	await writeWhole(path.join(dir, CHECKSUMS_FILE), (file) => file.writeFile(`${JSON.stringify(sums, null, 1)}\n`));
 }
@@ -40,14 +39,8 @@ export async function findDamage(dir: string): Promise<string | undefined> {
 		);
 		if (bytes === undefined) return `${damaged} is missing`;
 		if (bytes !== expected.bytes) return `${damaged} has ${bytes} bytes, expected ${expected.bytes}`;
-		const found = await sha256(damaged);
+		const found = await fileSha256(damaged);
 		if (found !== expected.sha256) return `${damaged} has SHA-256 ${found.slice(0, 12)}…, expected ${expected.sha256.slice(0, 12)}…`;
 	}
 	return undefined;
-}
-
-async function sha256(file: string): Promise<string> {
-	const hash = createHash("sha256");
-	for await (const block of createReadStream(file, { highWaterMark: 2 ** 20 })) hash.update(block as Buffer);
-	return hash.digest("hex");
 }

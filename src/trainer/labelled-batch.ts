@@ -9,7 +9,7 @@
 import { type Tensor1D, tensor1d } from "../backend/tf.js";
 import type { EmbeddingNoise, EncodedConversation, PreparedInputs, TrainableModel } from "../model/generative-model.js";
 import { type RowSelection, rowSelection } from "../nn/select-rows.js";
-import { sizeStep } from "../nn/size-step.js";
+import { roundUp, sizeStep } from "../nn/size-step.js";
 import { collateExamples } from "./collate.js";
 
 /** The tensors are the caller's to dispose. */
@@ -36,11 +36,10 @@ export function labelledBatch(
 	rows: readonly { encoded: EncodedConversation }[],
 	{ labelTokens, embeddingNoise, dropoutSeed }: LabelledBatchOptions,
 ): LabelledBatch {
-	const { inputs, positions, targets } = collateExamples(rows, model.processor, lengthStep(rows));
+	const { inputs, positions, targets } = collateExamples(rows, model.processor, lengthStep(longest(rows)));
 	const [batch, length] = inputs.inputIds.shape;
 	const n = positions.length;
-	const step = sizeStep(n, 4);
-	const size = Math.min(Math.ceil(n / step) * step, batch * length);
+	const size = Math.min(roundUp(n, sizeStep(n, 4)), batch * length);
 	const padded = new Int32Array(size);
 	padded.set(targets);
 	return {
@@ -54,12 +53,16 @@ export function labelledBatch(
 
 /** Positions that a batch of these rows has, those that only fill up included. */
 export function paddedSize(rows: readonly { encoded: EncodedConversation }[]): number {
-	const step = lengthStep(rows);
-	return rows.length * Math.ceil(longest(rows) / step) * step;
+	return rows.length * paddedLength(longest(rows));
+}
+
+/** Tokens of the rows of a batch whose longest has `length`. */
+export function paddedLength(length: number): number {
+	return roundUp(length, lengthStep(length));
 }
 
 const longest = (rows: readonly { encoded: EncodedConversation }[]) => Math.max(...rows.map(({ encoded }) => encoded.inputIds.length));
-const lengthStep = (rows: readonly { encoded: EncodedConversation }[]) => sizeStep(longest(rows), 16);
+const lengthStep = (length: number) => sizeStep(length, 16);
 
 /** The positions and as many others: the first that are not among them. */
 function fillUp(positions: Int32Array, size: number): Int32Array {

@@ -7,8 +7,8 @@
  */
 import { totalmem } from "node:os";
 import type { BatchShape, ModelShape } from "../model/generative-model.js";
-import { sizeStep } from "../nn/size-step.js";
 import { frozenBy, trainableParameters } from "./freeze.js";
+import { paddedLength } from "./labelled-batch.js";
 import type { OptimizerName } from "./make-optimizer.js";
 
 /** Node with TensorFlow's library, before any weight: 490 MiB on Linux. */
@@ -147,11 +147,9 @@ function activationBytes(shape: ModelShape, options: PlanTrainingOptions, checkp
 	return head + (checkpointing ? pass.keptWithCheckpointing + 2 * pass.layer : pass.kept + pass.layer);
 }
 
-/** Rows are padded to a step, as in labelled-batch.ts. */
 function batchOf(shape: ModelShape, options: PlanTrainingOptions, rows: number, length: number): BatchShape {
 	const { imagesPerRow = 2, tokensPerImage = shape.tokensPerImage(448 * 448) } = options;
-	const step = sizeStep(length, 16);
-	return { rows, tokensPerRow: Math.ceil(length / step) * step, images: rows * imagesPerRow, tokensPerImage };
+	return { rows, tokensPerRow: paddedLength(length), images: rows * imagesPerRow, tokensPerImage };
 }
 
 /** Three times the forward pass; four times with gradient checkpointing, which runs it twice. */

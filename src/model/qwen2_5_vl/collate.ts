@@ -2,6 +2,7 @@
  * Encoded conversations to one padded batch. Images keep row order: row 0's first image first.
  * Legend: B batch, T tokens, P patches, N images.
  */
+import { roundUp } from "../../nn/size-step.js";
 import type { CollateOptions, EncodedConversation, Matrix, ModelInputs } from "../generative-model.js";
 
 /**
@@ -17,7 +18,7 @@ export function collate(
 	if (encoded.length === 0) throw new RangeError("collate: no conversations; expected at least one");
 	const rows = encoded.length;
 	const longest = Math.max(...encoded.map(({ inputIds }) => inputIds.length));
-	const columns = Math.ceil(longest / padToMultipleOf) * padToMultipleOf;
+	const columns = roundUp(longest, padToMultipleOf);
 	const inputIds = new Int32Array(rows * columns).fill(padTokenId);
 	const attentionMask = new Int32Array(rows * columns);
 	for (const [row, { inputIds: ids }] of encoded.entries()) {

@@ -12,7 +12,7 @@
 import { dispose, gather, type Tensor1D, type Tensor2D, type Tensor4D, tensor1d, tensor4d, tidy } from "../../backend/tf.js";
 import { MASKED } from "../../nn/attention.js";
 import { KvCache } from "../../nn/kv-cache.js";
-import { sizeStep } from "../../nn/size-step.js";
+import { roundUp, sizeStep } from "../../nn/size-step.js";
 import { lookAheadInputs } from "./look-ahead-inputs.js";
 import type { Passes } from "./passes.js";
 import type { ReadPrompts } from "./prompt-reader.js";
@@ -208,8 +208,7 @@ function slotsFor(rows: number, batchSize: number): number {
 
 /** Columns of a cache: a multiple of 64, from 512 on of a quarter of the power of two below. */
 function columnsFor(columns: number): number {
-	const step = sizeStep(columns, 4, 64);
-	return Math.ceil(columns / step) * step;
+	return roundUp(columns, sizeStep(columns, 4, 64));
 }
 
 /** [first, end) indices of stretches of `places` that count up by one. */

@@ -5,6 +5,7 @@
  */
 import { tensor1d, tensor4d } from "../../backend/tf.js";
 import { MASKED } from "../../nn/attention.js";
+import { roundUp } from "../../nn/size-step.js";
 import type { LookAheadInputs } from "./passes.js";
 import type { Qwen2_5VLModel } from "./qwen2_5_vl.js";
 import { sees, type TokenTree } from "./token-tree.js";
@@ -22,16 +23,14 @@ export interface LookAheadRow {
 	position: number;
 }
 
-const upTo = (size: number) => Math.ceil(size / STEP) * STEP;
-
 /** @returns tensors, the caller's to dispose, and E */
 export function lookAheadInputs(
 	rows: readonly LookAheadRow[],
 	columns: number,
 	model: Qwen2_5VLModel,
 ): { tensors: Omit<LookAheadInputs, "keys" | "values">; edges: number } {
-	const nodes = upTo(Math.max(...rows.map(({ tree }) => tree.tokens.length)));
-	const edges = upTo(Math.max(...rows.map(({ tree }) => tree.edges.length)));
+	const nodes = roundUp(Math.max(...rows.map(({ tree }) => tree.tokens.length)), STEP);
+	const edges = roundUp(Math.max(...rows.map(({ tree }) => tree.edges.length)), STEP);
 	// What is padded repeats the first row, the root and the first edge: numbers that nobody looks at.
 	const padded = Array.from({ length: 2 ** Math.ceil(Math.log2(rows.length)) }, (_, r) => rows[r] ?? rows[0]);
 	const at = <T>(list: readonly T[], i: number): T => list[i] ?? list[0];

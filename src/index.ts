@@ -127,6 +127,7 @@ export { RoundError } from "./rounds/round-file.js";
 export { type RunRoundsOptions, runRounds } from "./rounds/run-rounds.js";
 // Sampling
 export { cotConfiguration, type GenerateCotOptions, generateCoT } from "./sampler/generate-cot.js";
+export { generateTogether } from "./sampler/generate-together.js";
 export { type Journal, type JournalState, type OpenJournalOptions, openJournal } from "./sampler/journal.js";
 export type { JournalConfiguration } from "./sampler/journal-configuration.js";
 export { JournalError } from "./sampler/journal-error.js";
@@ -157,6 +158,7 @@ export { FREEZE_PRESETS, frozenBy } from "./trainer/freeze.js";
 export { LR_SCHEDULERS, type LrScheduler } from "./trainer/lr-schedule.js";
 export { OPTIMIZERS, type OptimizerName } from "./trainer/make-optimizer.js";
 export { type PlanTrainingOptions, planTraining, type TrainingPlan } from "./trainer/plan-training.js";
+export type { ZeroStage } from "./trainer/sharding/exchange-with.js";
 export { readConversations, type ShareGptConversation, writeConversations } from "./trainer/sharegpt.js";
 export { type RowSurvey, type SurveyRowsOptions, surveyRows } from "./trainer/survey-rows.js";
 export { type ToConversationOptions, toConversation } from "./trainer/to-conversation.js";

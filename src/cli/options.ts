@@ -39,6 +39,7 @@ import {
 	oneBaseInRounds,
 	oneDtype,
 	oneKindOfWorkers,
+	oursInProcesses,
 	passRatesInOrder,
 	patternsInOrder,
 	plansWhole,
@@ -48,6 +49,9 @@ import {
 	roundsHaveJournals,
 	samplesDiffer,
 	scaledAdapter,
+	zeroHasMoments,
+	zeroHasProcesses,
+	zeroInGraphs,
 } from "./option-rules.js";
 import { adapterFolder, checkpointFolder, conversationFiles, judge } from "./option-values.js";
 import { rayFlags } from "./ray/ray-flags.js";
@@ -132,7 +136,10 @@ export const trainOptions = z
 	.refine(...plansWhole)
 	.refine(...evalMappingGiven)
 	.refine(...rankInWorkers)
-	.refine(...oneKindOfWorkers);
+	.refine(...oneKindOfWorkers)
+	.refine(...zeroHasProcesses)
+	.refine(...zeroHasMoments)
+	.refine(...zeroInGraphs);
 
 export const evaluateOptions = z
 	.strictObject({
@@ -145,6 +152,7 @@ export const evaluateOptions = z
 		...questionFlags,
 		seed,
 		...modelFlags,
+		...workerFlags,
 		json: flag(toggle().default(false), "print JSON"),
 	})
 	.refine(...oneDtype)
@@ -154,7 +162,10 @@ export const evaluateOptions = z
 	.refine(...budgetFits)
 	.refine(...budgetForReasoning)
 	.refine(...patternsInOrder)
-	.refine(...mappingGiven);
+	.refine(...mappingGiven)
+	.refine(...rankInWorkers)
+	.refine(...oneKindOfWorkers)
+	.refine(...oursInProcesses);
 
 export const runOptions = z
 	.strictObject({

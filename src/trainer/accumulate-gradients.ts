@@ -3,11 +3,13 @@
  * The event loop gets a turn between micro-batches.
  */
 import { setImmediate } from "node:timers/promises";
-import { concat, dispose, reshape, type Scalar, sqrt, type Tensor1D, tidy, zeros } from "../backend/tf.js";
+import { throwIfStopping } from "../backend/cluster/stop-together.js";
+import { concat, dispose, reshape, type Scalar, type Tensor1D, tidy } from "../backend/tf.js";
 import type { TrainableModel } from "../model/generative-model.js";
 import { squaredGradNorm } from "./clip-grad-norm.js";
 import { countLabels, type TrainingExample } from "./collate.js";
 import { ALONE, type GradientExchange } from "./gradient-exchange.js";
+import { gradientSums } from "./gradient-sums.js";
 import { labelledBatch, paddedSize } from "./labelled-batch.js";
 import type { MicroStep } from "./micro-step.js";
 import { packExamples, type TrainingRowOfBatch } from "./pack-examples.js";
@@ -31,21 +33,12 @@ export interface AccumulateOptions {
 	exchange?: GradientExchange;
 }
 
-/** Another process of the run was told to stop. */
-export class StoppedElsewhereError extends Error {
-	override readonly name = "StoppedElsewhereError";
-
-	constructor() {
-		super("another worker was stopped by its user, and all stop with it");
-	}
-}
-
 /** Of all processes; `gradients` are the caller's to dispose. */
 export interface AccumulatedGradients {
 	gradients: FlatGradients;
 	/** Mean negative log-likelihood over the labelled tokens of all examples, in nats. */
 	loss: number;
-	/** L2 norm over all gradients, before clipping. */
+	/** L2 norm over all gradients (of all shards), before clipping. */
 	gradNorm: number;
 	/** Examples of micro-batches whose loss is not a number or infinite, among this process's. */
 	nonFinite: TrainingExample[];
@@ -70,13 +63,10 @@ export async function accumulateGradients(
 	const batches = Array.from({ length: Math.ceil(rows.length / microTrainBatchSize) }, (_, i) =>
 		rows.slice(i * microTrainBatchSize, (i + 1) * microTrainBatchSize),
 	);
-	const { labelTokens, tokens, positions } = await countTogether(examples, batches, signal, exchange);
+	const { labelTokens, tokens, positions, rounds } = await countTogether(examples, batches, signal, exchange);
 	if (tokens === 0) return { gradients: [], loss: 0, gradNorm: 0, nonFinite: [], tokens, positions };
 	const losses: Scalar[] = [];
-	const reached = new Set<number>();
-	// Sums begin at zeros, so that the first micro-batch needs no graph of its own; alone, it is the sum.
-	const several = batches.length > 1;
-	let sums: FlatGradients = buckets.map(({ size }) => (several ? zeros([size]) : undefined));
+	const sums = gradientSums(exchange, buckets, batches.length, rounds);
 	try {
 		for (const mine of batches) {
 			if (exchange.size === 1) signal?.throwIfAborted();
@@ -84,27 +74,25 @@ export async function accumulateGradients(
 			const noise = embeddingNoise && { alpha: embeddingNoise.alpha, seeds };
 			const dropoutSeed = dropoutSeedOf?.(mine[0].examples[0]);
 			const batch = labelledBatch(model, mine, { labelTokens, embeddingNoise: noise, dropoutSeed });
-			const micro = await microStep.run(batch, sums).finally(() => dispose(batch));
+			const micro = await microStep.run(batch, sums.soFar).finally(() => dispose(batch));
 			losses.push(micro.loss);
-			sums = micro.gradients.map((sum, i) => {
-				if (!sum) return sums[i];
-				reached.add(i);
-				sums[i]?.dispose();
-				return sum;
-			});
+			sums.add(micro);
 			await setImmediate();
 		}
-		disposeGradients(sums.map((sum, i) => (reached.has(i) ? undefined : sum)));
-		sums = sums.map((sum, i) => (reached.has(i) ? sum : undefined));
-		sums = await exchange.sumGradients(sums);
-		const { shares, gradNorm } = await readBack(losses, sums);
-		const nonFinite = batches.filter((_, i) => !Number.isFinite(shares[i])).flatMap((mine) => mine.flatMap(({ examples }) => examples));
-		const [loss] = await exchange.sum([shares.reduce((sum, share) => sum + share, 0)]);
-		return { gradients: sums, loss, gradNorm, nonFinite, tokens, positions };
-	} catch (error) {
-		disposeGradients(sums);
-		throw error;
+		const gradients = await sums.finish();
+		try {
+			const { shares, squares } = await readBack(losses, gradients);
+			const nonFinite = batches.filter((_, i) => !Number.isFinite(shares[i])).flatMap((mine) => mine.flatMap(({ examples }) => examples));
+			// Shards add up over the processes, and their squares do; whole gradients are the same in all.
+			const [loss, ofShards] = await exchange.sum([shares.reduce((sum, share) => sum + share, 0), exchange.sharded ? squares : 0]);
+			const gradNorm = Math.fround(Math.sqrt(exchange.sharded ? ofShards : squares));
+			return { gradients, loss, gradNorm, nonFinite, tokens, positions };
+		} catch (error) {
+			disposeGradients(gradients);
+			throw error;
+		}
 	} finally {
+		sums.dispose();
 		dispose(losses);
 	}
 }
@@ -119,26 +107,24 @@ async function countTogether(
 	batches: readonly TrainingRowOfBatch[][],
 	signal: AbortSignal | undefined,
 	exchange: GradientExchange,
-): Promise<Record<"labelTokens" | "tokens" | "positions", number>> {
-	const [labelTokens, tokens, positions, stopping] = await exchange.sum([
+): Promise<Record<"labelTokens" | "tokens" | "positions" | "rounds", number>> {
+	const [labelTokens, tokens, positions, stopping, ...rounds] = await exchange.sum([
 		examples.reduce((n, example) => n + countLabels(example.encoded), 0),
 		batches.flat().reduce((n, { encoded }) => n + encoded.inputIds.length, 0),
 		batches.reduce((n, mine) => n + paddedSize(mine), 0),
 		signal?.aborted ? 1 : 0,
+		...Array.from({ length: exchange.size }, (_, rank) => (rank === exchange.rank ? batches.length : 0)),
 	]);
-	if (stopping > 0) {
-		signal?.throwIfAborted();
-		throw new StoppedElsewhereError();
-	}
-	return { labelTokens, tokens, positions };
+	throwIfStopping(stopping, signal);
+	return { labelTokens, tokens, positions, rounds: Math.max(...rounds) };
 }
 
 /** The step's one read-back. */
-async function readBack(losses: Scalar[], gradients: FlatGradients): Promise<{ shares: number[]; gradNorm: number }> {
-	const both = tidy(() => concat([...losses, sqrt(squaredGradNorm(gradients)) as Scalar].map((s) => reshape(s, [1]) as Tensor1D)));
+async function readBack(losses: Scalar[], gradients: FlatGradients): Promise<{ shares: number[]; squares: number }> {
+	const both = tidy(() => concat([...losses, squaredGradNorm(gradients)].map((s) => reshape(s, [1]) as Tensor1D)));
 	try {
 		const values = Array.from(await both.data());
-		return { shares: values.slice(0, -1), gradNorm: values[values.length - 1] };
+		return { shares: values.slice(0, -1), squares: values[values.length - 1] };
 	} finally {
 		both.dispose();
 	}

@@ -1,8 +1,10 @@
 /** An optimizer by its name. */
+import type { WorkerGroup } from "../backend/cluster/worker-group.js";
 import type { Variable } from "../backend/tf.js";
 import { Adafactor } from "./adafactor.js";
 import { AdamW } from "./adamw.js";
 import type { Optimizer } from "./optimizer-state.js";
+import { ShardedAdamW } from "./sharding/sharded-adamw.js";
 
 export const OPTIMIZERS = ["adamw", "adafactor"] as const;
 export type OptimizerName = (typeof OPTIMIZERS)[number];
@@ -12,14 +14,16 @@ export interface MakeOptimizerOptions {
 	betas?: readonly [number, number];
 	weightDecay?: number;
 	eager?: boolean;
+	/** The processes that share AdamW's state among them. Default: it is whole. */
+	shardOver?: WorkerGroup;
 }
 
 /** @param parameters those to train */
 export function makeOptimizer(
 	name: OptimizerName,
 	parameters: ReadonlyMap<string, Variable>,
-	{ betas, weightDecay, eager }: MakeOptimizerOptions,
+	{ betas, weightDecay, eager, shardOver }: MakeOptimizerOptions,
 ): Optimizer {
 	if (name === "adafactor") return new Adafactor(parameters, { weightDecay, eager });
-	return new AdamW(parameters, { betas, weightDecay, eager });
+	return shardOver ? new ShardedAdamW(parameters, shardOver, { betas, weightDecay }) : new AdamW(parameters, { betas, weightDecay, eager });
 }

@@ -15,11 +15,13 @@ import {
 	type Tensor,
 	type Tensor1D,
 	type Tensor2D,
+	tensor1d,
 	tidy,
 	variableGrads,
 } from "../backend/tf.js";
 import type { TrainableModel } from "../model/generative-model.js";
 import { selectRows } from "../nn/select-rows.js";
+import type { GradientScatter } from "./gradient-exchange.js";
 import type { LabelledBatch } from "./labelled-batch.js";
 import { type HeadGradients, headGradients } from "./loss.js";
 import { type FlatGradients, flattenBucket, type ParameterBucket } from "./parameter-buckets.js";
@@ -36,10 +38,17 @@ export interface MicroStepOptions {
 	labelSmoothing?: number;
 	/** Run op by op, without graphs. Default false. */
 	eager?: boolean;
+	/** Sums gradients over all processes within the graph: `sums` are shards then. Default: they are this process's own. */
+	scatter?: GradientScatter;
 }
 
 /** The batch's share of the loss, and per bucket the sum of `sums` and its gradient; `undefined` where it has no gradient. */
-export type LossAndGradients = { loss: Scalar; gradients: FlatGradients };
+export type LossAndGradients = {
+	loss: Scalar;
+	gradients: FlatGradients;
+	/** With `scatter`, where every bucket has a sum: [buckets] 1 where this micro-batch has a gradient, else 0. */
+	reached?: Tensor1D;
+};
 
 type Step = (batch: LabelledBatch, sums: FlatGradients) => LossAndGradients;
 
@@ -48,7 +57,10 @@ export class MicroStep {
 	private readonly step: Step;
 	private readonly compiled?: Compiled<Parameters<Step>, LossAndGradients>;
 
-	constructor(model: TrainableModel, options: MicroStepOptions) {
+	constructor(
+		model: TrainableModel,
+		private readonly options: MicroStepOptions,
+	) {
 		this.step = (batch, sums) => lossAndGradients(model, batch, sums, options);
 		if (!options.eager) this.compiled = compile(this.step, { name: "micro_step", trace: true, maxSignatures: MAX_SIGNATURES });
 	}
@@ -60,7 +72,10 @@ export class MicroStep {
 
 	/** @param sums gradients so far; `undefined` starts at nothing. The results and the arguments are the caller's. */
 	async run(batch: LabelledBatch, sums: FlatGradients): Promise<LossAndGradients> {
-		return this.compiled ? this.compiled.runAsync([batch, sums]) : tidy(() => this.step(batch, sums));
+		const { compiled } = this;
+		if (!compiled) return tidy(() => this.step(batch, sums));
+		const run = () => compiled.runAsync([batch, sums]);
+		return this.options.scatter?.together(run) ?? run();
 	}
 
 	dispose(): void {
@@ -73,7 +88,7 @@ function lossAndGradients(
 	model: TrainableModel,
 	{ prepared, labelled, targets, weights }: LabelledBatch,
 	sums: FlatGradients,
-	{ buckets, gradientCheckpointing, labelSmoothing: smoothing }: MicroStepOptions,
+	{ buckets, gradientCheckpointing, labelSmoothing: smoothing, scatter }: MicroStepOptions,
 ): LossAndGradients {
 	const variables = buckets.flatMap((bucket) => bucket.variables);
 	let head: HeadGradients["variables"] = [];
@@ -96,13 +111,16 @@ function lossAndGradients(
 			const [below, above] = [grads[variable.name] as Tensor | undefined, head[i]];
 			return below && above ? add(below, above) : (below ?? above?.clone());
 		});
+		const reached: boolean[] = [];
 		const gradients = buckets.map((bucket, i) => {
 			const mine = own.splice(0, bucket.variables.length);
-			if (!mine.some((gradient) => gradient)) return undefined;
+			reached.push(mine.some((gradient) => gradient));
+			if (!reached[i] && !scatter) return undefined;
 			const flat = flattenBucket(bucket, mine);
-			return sums[i] ? (add(sums[i], flat) as Tensor1D) : flat;
+			const gradient = scatter ? scatter.reduce(flat, i) : flat;
+			return sums[i] ? (add(sums[i], gradient) as Tensor1D) : gradient;
 		});
-		return { loss: value, gradients };
+		return { loss: value, gradients, ...(scatter && { reached: tensor1d(reached.map(Number)) }) };
 	} finally {
 		for (const gradient of head) gradient?.dispose();
 	}

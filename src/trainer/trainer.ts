@@ -6,9 +6,11 @@
  * log files. A micro-step and an optimizer step are graphs (micro-step.ts, adamw.ts). What this version can't do (16-bit master weights) has no
  * option here.
  */
+
+import { StoppedElsewhereError, stopTogether } from "../backend/cluster/stop-together.js";
 import { WorkerLostError } from "../backend/cluster/watch-workers.js";
 import type { TrainableModel } from "../model/generative-model.js";
-import { type AccumulateOptions, accumulateGradients, disposeGradients, StoppedElsewhereError } from "./accumulate-gradients.js";
+import { type AccumulateOptions, accumulateGradients, disposeGradients } from "./accumulate-gradients.js";
 import { clipFactor } from "./clip-grad-norm.js";
 import { conversationKey, nameRow, type TrainingRow } from "./collate.js";
 import { conversationMessages } from "./conversation-messages.js";
@@ -16,16 +18,17 @@ import { DroppedRows } from "./dropped-rows.js";
 import { isExhausted } from "./early-stopping.js";
 import { findCheckpoint } from "./find-checkpoint.js";
 import { holdFrozen, trainableParameters } from "./freeze.js";
-import { ALONE, agree, exchangeWith } from "./gradient-exchange.js";
+import { ALONE, agree, type GradientExchange } from "./gradient-exchange.js";
 import { lrSchedule } from "./lr-schedule.js";
 import { makeOptimizer } from "./make-optimizer.js";
 import { MetricsLog } from "./metrics-log.js";
 import { MicroStep } from "./micro-step.js";
 import { identify } from "./run-identity.js";
+import { exchangeWith } from "./sharding/exchange-with.js";
 import { loadSteps, measureLengths } from "./step-loader.js";
 import { stepSeed } from "./step-seed.js";
 import { decisiveOptions, resolveOptions, resolveSchedule, type TrainerOptions } from "./trainer-options.js";
-import { checkpointFolder, readTrainerState, restoreTraining, saveTrainingCheckpoint, type TrainerState } from "./training-checkpoint.js";
+import { checkpointFolder, readTrainerState, restoreTraining, type TrainerState, writeCheckpoint } from "./training-checkpoint.js";
 import { type EvaluationRecord, NonFiniteLossError, type StepRecord, type TrainResult } from "./training-events.js";
 
 export type { TrainerOptions } from "./trainer-options.js";
@@ -51,7 +54,7 @@ export class Trainer {
 		const options = resolveOptions(this.options);
 		const { trainBatchSize, microTrainBatchSize, gradientCheckpointing, eager, maxEpochs, seed, promptMaxLen } = options;
 		const { optimizer: optimizerName, betas, weightDecay, maxGradNorm, freeze, labelSmoothing, neftuneNoiseAlpha } = options;
-		const { evaluate, evalEvery, saveSteps, saveTotalLimit, loggingSteps, onEvent } = options;
+		const { evaluate, evalEvery, saveSteps, saveTotalLimit, loggingSteps, onEvent, zeroStage } = options;
 		const { savePath, dataRoot, logDir, resumeFromCheckpoint, signal } = options;
 
 		const rows = await collectRows(source, dataRoot);
@@ -62,17 +65,20 @@ export class Trainer {
 		const identity = identify(rows, decisiveOptions(options, schedule, model.adapter));
 		const encoding = { dataRoot, maxLength: promptMaxLen };
 		const workers = options.workers ?? ALONE;
-		await agree(workers, "rows and options", identity);
+		await agree(workers, "rows and options", [identity, zeroStage]);
 		const lengths = options.groupByLength ? await measureLengths(rows, model.processor, encoding, workers, signal) : undefined;
 		const packing = options.packing ? { maxTokens: options.packLength } : undefined;
 		const dropped = new DroppedRows(rows.length, (row) => onEvent({ type: "dropped", ...row }));
 		const parameters = trainableParameters(model.namedParameters(), freeze);
 		const thaw = holdFrozen(model.namedParameters(), parameters);
-		const optimizer = makeOptimizer(optimizerName, parameters, { betas, weightDecay, eager });
+		const optimizer = makeOptimizer(optimizerName, parameters, {
+			...{ betas, weightDecay, eager },
+			shardOver: zeroStage > 0 ? options.workers : undefined,
+		});
 		const { buckets } = optimizer;
-		const exchange = exchangeWith(options.workers, buckets);
+		const exchange = exchangeWith(options.workers, buckets, zeroStage);
 		const writes = workers.rank === 0;
-		const microStep = new MicroStep(model, { buckets, gradientCheckpointing, labelSmoothing, eager });
+		const microStep = new MicroStep(model, { buckets, gradientCheckpointing, labelSmoothing, eager, scatter: exchange.scatter });
 		let run: TrainerState = { step: 0, identity, history: [], evaluations: [] };
 		let lastCheckpoint: string | undefined;
 		let log: MetricsLog | undefined;
@@ -82,14 +88,13 @@ export class Trainer {
 			if (lastCheckpoint === checkpointFolder(folder, run.step)) return; // this step's is there already
 			const kept = { keep: saveTotalLimit, best: best()?.step };
 			lastCheckpoint = checkpointFolder(folder, run.step);
-			if (!writes) return;
-			await saveTrainingCheckpoint(folder, { model, parameters, optimizer }, run, kept);
+			if (!(await writeCheckpoint(folder, { model, parameters, optimizer }, run, kept, writes))) return;
 			onEvent({ type: "checkpoint", step: run.step, dir: lastCheckpoint });
 		};
 		const evaluateWhenDue = async () => {
 			const due = run.step % evalEvery === 0 || run.step === totalSteps;
 			if (!evaluate || !due || run.evaluations.some(({ step }) => step === run.step)) return;
-			const scores = await evaluate(model, run.step);
+			const scores = await stopTogether(workers, signal, () => evaluate(model, run.step));
 			run.evaluations.push({ step: run.step, scores });
 			onEvent({ type: "eval", step: run.step, scores });
 			await log?.write(run.step, Object.fromEntries(Object.entries(scores).map(([name, score]) => [`eval/${name}`, score])));
@@ -134,7 +139,7 @@ export class Trainer {
 				if (tokens > 0) {
 					const lr = learningRateAt(step);
 					const finite = Number.isFinite(loss) && Number.isFinite(gradNorm);
-					if (finite) optimizer.step(gradients, { learningRate: lr, gradientScale: clipFactor(gradNorm, maxGradNorm) });
+					if (finite) await optimizer.step(gradients, { learningRate: lr, gradientScale: clipFactor(gradNorm, maxGradNorm) });
 					disposeGradients(gradients);
 					if (!finite) throw new NonFiniteLossError(step + 1, loss, gradNorm, nonFinite.length > 0 ? nonFinite : examples, lastCheckpoint);
 
@@ -157,7 +162,7 @@ export class Trainer {
 			if (savePath !== undefined && writes) await model.save(savePath);
 			return summarize(run, best(), { savePath, dropped: dropped.rows(), signatures: microStep.signatures });
 		} catch (error) {
-			if ((signal?.aborted || isStop(error)) && savePath !== undefined) await save(savePath);
+			if (savePath !== undefined && (signal?.aborted || isStop(error)) && isWhole(error, exchange)) await save(savePath);
 			throw error;
 		} finally {
 			exchange.dispose();
@@ -169,9 +174,14 @@ export class Trainer {
 	}
 }
 
-/** Other processes ended, between two updates: what is here is whole. */
+/** Other processes ended. */
 function isStop(error: unknown): boolean {
 	return error instanceof StoppedElsewhereError || error instanceof WorkerLostError;
+}
+
+/** Whether the last whole step can be saved: not where its state was in shards, and one is lost. */
+function isWhole(error: unknown, { sharded }: GradientExchange): boolean {
+	return !sharded || !(error instanceof WorkerLostError);
 }
 
 /** @throws for an empty source, or a ShareGPT row that contradicts itself, before any training */

@@ -4,15 +4,15 @@
  */
 import { setImmediate } from "node:timers/promises";
 import { throwIfStopping } from "../backend/cluster/stop-together.js";
-import { concat, dispose, reshape, type Scalar, type Tensor1D, tidy } from "../backend/tf.js";
+import { concat, dispose, reshape, type Tensor1D, tidy } from "../backend/tf.js";
 import type { TrainableModel } from "../model/generative-model.js";
 import { squaredGradNorm } from "./clip-grad-norm.js";
-import { countLabels, type TrainingExample } from "./collate.js";
+import type { TrainingExample } from "./collate.js";
 import { ALONE, type GradientExchange } from "./gradient-exchange.js";
 import { gradientSums } from "./gradient-sums.js";
-import { labelledBatch, paddedSize } from "./labelled-batch.js";
+import { paddedSize } from "./labelled-batch.js";
 import type { MicroStep } from "./micro-step.js";
-import { packExamples, type TrainingRowOfBatch } from "./pack-examples.js";
+import { conversationsOf, packExamples, type TrainingRowOfBatch } from "./pack-examples.js";
 import type { FlatGradients, ParameterBucket } from "./parameter-buckets.js";
 
 export interface AccumulateOptions {
@@ -36,8 +36,10 @@ export interface AccumulateOptions {
 /** Of all processes; `gradients` are the caller's to dispose. */
 export interface AccumulatedGradients {
 	gradients: FlatGradients;
-	/** Mean negative log-likelihood over the labelled tokens of all examples, in nats. */
+	/** The objective's, over all examples; in supervised fine-tuning the mean negative log-likelihood of labelled tokens, in nats. */
 	loss: number;
+	/** The objective's, by their names. */
+	metrics: Record<string, number>;
 	/** L2 norm over all gradients (of all shards), before clipping. */
 	gradNorm: number;
 	/** Examples of micro-batches whose loss is not a number or infinite, among this process's. */
@@ -63,9 +65,11 @@ export async function accumulateGradients(
 	const batches = Array.from({ length: Math.ceil(rows.length / microTrainBatchSize) }, (_, i) =>
 		rows.slice(i * microTrainBatchSize, (i + 1) * microTrainBatchSize),
 	);
-	const { labelTokens, tokens, positions, rounds } = await countTogether(examples, batches, signal, exchange);
-	if (tokens === 0) return { gradients: [], loss: 0, gradNorm: 0, nonFinite: [], tokens, positions };
-	const losses: Scalar[] = [];
+	const { objective } = microStep;
+	const counted = examples.reduce((n, example) => n + objective.countOf(example), 0);
+	const { total, tokens, positions, rounds } = await countTogether(counted, batches, signal, exchange);
+	if (tokens === 0) return { gradients: [], loss: 0, metrics: {}, gradNorm: 0, nonFinite: [], tokens, positions };
+	const shares: Tensor1D[] = [];
 	const sums = gradientSums(exchange, buckets, batches.length, rounds);
 	try {
 		for (const mine of batches) {
@@ -73,27 +77,34 @@ export async function accumulateGradients(
 			const seeds = mine.flatMap(({ examples }) => examples.map((example) => embeddingNoise?.seedOf(example) ?? 0));
 			const noise = embeddingNoise && { alpha: embeddingNoise.alpha, seeds };
 			const dropoutSeed = dropoutSeedOf?.(mine[0].examples[0]);
-			const batch = labelledBatch(model, mine, { labelTokens, embeddingNoise: noise, dropoutSeed });
+			const batch = objective.batch(model, mine, { total, embeddingNoise: noise, dropoutSeed });
 			const micro = await microStep.run(batch, sums.soFar).finally(() => dispose(batch));
-			losses.push(micro.loss);
+			shares.push(micro.shares);
 			sums.add(micro);
 			await setImmediate();
 		}
 		const gradients = await sums.finish();
 		try {
-			const { shares, squares } = await readBack(losses, gradients);
-			const nonFinite = batches.filter((_, i) => !Number.isFinite(shares[i])).flatMap((mine) => mine.flatMap(({ examples }) => examples));
+			const { ofBatches, squares } = await readBack(shares, gradients);
+			const nonFinite = batches
+				.filter((_, i) => !Number.isFinite(ofBatches[i][0]))
+				.flatMap((mine) => mine.flatMap(({ examples }) => examples));
+			const names = ["loss", ...objective.metrics];
 			// Shards add up over the processes, and their squares do; whole gradients are the same in all.
-			const [loss, ofShards] = await exchange.sum([shares.reduce((sum, share) => sum + share, 0), exchange.sharded ? squares : 0]);
+			const [ofShards, loss, ...means] = await exchange.sum([
+				exchange.sharded ? squares : 0,
+				...names.map((_, i) => ofBatches.reduce((sum, of) => sum + of[i], 0)),
+			]);
+			const metrics = Object.fromEntries(objective.metrics.map((name, i) => [name, means[i]]));
 			const gradNorm = Math.fround(Math.sqrt(exchange.sharded ? ofShards : squares));
-			return { gradients, loss, gradNorm, nonFinite, tokens, positions };
+			return { gradients, loss, metrics, gradNorm, nonFinite, tokens, positions };
 		} catch (error) {
 			disposeGradients(gradients);
 			throw error;
 		}
 	} finally {
 		sums.dispose();
-		dispose(losses);
+		dispose(shares);
 	}
 }
 
@@ -101,30 +112,32 @@ export function disposeGradients(gradients: FlatGradients): void {
 	for (const gradient of gradients) gradient?.dispose();
 }
 
-/** What the processes have to do in this step. @throws where one of them is to stop, in all of them */
+/** What the processes have to do in this step. @param counted what this one's examples count @throws where one of them is to stop, in all of them */
 async function countTogether(
-	examples: readonly TrainingExample[],
+	counted: number,
 	batches: readonly TrainingRowOfBatch[][],
 	signal: AbortSignal | undefined,
 	exchange: GradientExchange,
-): Promise<Record<"labelTokens" | "tokens" | "positions" | "rounds", number>> {
-	const [labelTokens, tokens, positions, stopping, ...rounds] = await exchange.sum([
-		examples.reduce((n, example) => n + countLabels(example.encoded), 0),
-		batches.flat().reduce((n, { encoded }) => n + encoded.inputIds.length, 0),
-		batches.reduce((n, mine) => n + paddedSize(mine), 0),
+): Promise<Record<"total" | "tokens" | "positions" | "rounds", number>> {
+	const [total, tokens, positions, stopping, ...rounds] = await exchange.sum([
+		counted,
+		conversationsOf(batches.flat()).reduce((n, { encoded }) => n + encoded.inputIds.length, 0),
+		batches.reduce((n, mine) => n + paddedSize(conversationsOf(mine)), 0),
 		signal?.aborted ? 1 : 0,
 		...Array.from({ length: exchange.size }, (_, rank) => (rank === exchange.rank ? batches.length : 0)),
 	]);
 	throwIfStopping(stopping, signal);
-	return { labelTokens, tokens, positions, rounds: Math.max(...rounds) };
+	return { total, tokens, positions, rounds: Math.max(...rounds) };
 }
 
-/** The step's one read-back. */
-async function readBack(losses: Scalar[], gradients: FlatGradients): Promise<{ shares: number[]; squares: number }> {
-	const both = tidy(() => concat([...losses, squaredGradNorm(gradients)].map((s) => reshape(s, [1]) as Tensor1D)));
+/** The step's one read-back. @returns each micro-batch's shares, and the sum of the gradients' squares */
+async function readBack(shares: Tensor1D[], gradients: FlatGradients): Promise<{ ofBatches: number[][]; squares: number }> {
+	const both = tidy(() => concat([...shares, reshape(squaredGradNorm(gradients), [1]) as Tensor1D]));
 	try {
 		const values = Array.from(await both.data());
-		return { shares: values.slice(0, -1), squares: values[values.length - 1] };
+		const size = (values.length - 1) / Math.max(1, shares.length);
+		const ofBatches = shares.map((_, i) => values.slice(i * size, (i + 1) * size));
+		return { ofBatches, squares: values[values.length - 1] };
 	} finally {
 		both.dispose();
 	}

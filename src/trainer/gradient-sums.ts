@@ -4,14 +4,14 @@
  */
 import { addN, dispose, type Tensor1D, tidy, zeros } from "../backend/tf.js";
 import type { GradientExchange, GradientScatter } from "./gradient-exchange.js";
-import type { LossAndGradients } from "./micro-step.js";
+import type { SharesAndGradients } from "./micro-step.js";
 import type { FlatGradients, ParameterBucket } from "./parameter-buckets.js";
 
 export interface GradientSums {
 	/** What the next micro-step is given. */
 	readonly soFar: FlatGradients;
 	/** Takes over what it made of them. */
-	add(made: Omit<LossAndGradients, "loss">): void;
+	add(made: Omit<SharesAndGradients, "shares">): void;
 	/** After this process's last micro-batch: the sums over all processes, or its shards of them; the caller's to dispose. */
 	finish(): Promise<FlatGradients>;
 	dispose(): void;
@@ -46,7 +46,7 @@ class WholeSums implements GradientSums {
 		this.soFar = buckets.map(({ size }) => (batches > 1 ? zeros([size]) : undefined));
 	}
 
-	add({ gradients }: Omit<LossAndGradients, "loss">): void {
+	add({ gradients }: Omit<SharesAndGradients, "shares">): void {
 		this.soFar = gradients.map((sum, i) => {
 			if (!sum) return this.soFar[i];
 			this.reached.add(i);
@@ -81,7 +81,7 @@ class SumsOfShards implements GradientSums {
 		this.soFar = scatter.zeros();
 	}
 
-	add({ gradients, reached }: Omit<LossAndGradients, "loss">): void {
+	add({ gradients, reached }: Omit<SharesAndGradients, "shares">): void {
 		this.replace(gradients);
 		if (reached) this.reached.push(reached);
 		this.rounds++;

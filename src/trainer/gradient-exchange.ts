@@ -58,3 +58,9 @@ export async function agree(workers: Summing, what: string, value: unknown): Pro
 	if (others.length === 0) return;
 	throw new Error(`workers ${others.join(", ")} differ from worker 0 in their ${what}; start all with the same data and options`);
 }
+
+/** What the first process answers, in all of them. */
+export async function firstSays(workers: Summing, answer: boolean): Promise<boolean> {
+	const [yes] = await workers.sum([workers.rank === 0 && answer ? 1 : 0]);
+	return yes > 0;
+}

@@ -17,7 +17,7 @@ import { DroppedRows } from "./dropped-rows.js";
 import { isExhausted } from "./early-stopping.js";
 import { findCheckpoint } from "./find-checkpoint.js";
 import { holdFrozen, trainableParameters } from "./freeze.js";
-import { ALONE, agree, type GradientExchange } from "./gradient-exchange.js";
+import { ALONE, agree, firstSays, type GradientExchange } from "./gradient-exchange.js";
 import { lrSchedule } from "./lr-schedule.js";
 import { makeOptimizer } from "./make-optimizer.js";
 import { MetricsLog } from "./metrics-log.js";
@@ -97,8 +97,6 @@ export class Trainer {
 			if (!(await writeCheckpoint(folder, { model, parameters, optimizer, objective }, run, kept, writes))) return;
 			onEvent({ type: "checkpoint", step: run.step, dir: lastCheckpoint });
 		};
-		/** Whether the first process finds this step the best: all save it then. */
-		const isBest = async () => (await workers.sum([writes && best()?.step === run.step ? 1 : 0]))[0] > 0;
 		const evaluateWhenDue = async () => {
 			const due = run.step % evalEvery === 0 || run.step === totalSteps;
 			if (!evaluate || !due || run.evaluations.some(({ step }) => step === run.step)) return;
@@ -106,7 +104,7 @@ export class Trainer {
 			run.evaluations.push({ step: run.step, scores });
 			onEvent({ type: "eval", step: run.step, scores });
 			await log?.write(run.step, Object.fromEntries(Object.entries(scores).map(([name, score]) => [`eval/${name}`, score])));
-			if (savePath !== undefined && (await isBest())) await save(savePath);
+			if (savePath !== undefined && (await firstSays(workers, best()?.step === run.step))) await save(savePath);
 		};
 		/** In all processes alike: where one has had enough, whose evaluation may differ in a bit. */
 		const stopsEarly = async () => {

@@ -127,6 +127,7 @@ export { RoundError } from "./rounds/round-file.js";
 export { type RunRoundsOptions, runRounds } from "./rounds/run-rounds.js";
 // Sampling
 export { cotConfiguration, type GenerateCotOptions, generateCoT } from "./sampler/generate-cot.js";
+export { generateTogether } from "./sampler/generate-together.js";
 export { type Journal, type JournalState, type OpenJournalOptions, openJournal } from "./sampler/journal.js";
 export type { JournalConfiguration } from "./sampler/journal-configuration.js";
 export { JournalError } from "./sampler/journal-error.js";
@@ -141,6 +142,7 @@ export { type ImagePair, type OrderScore, type PairScore, type ScorePairOptions,
 export { rolloutSeed } from "./sampler/seed.js";
 // Conversations and training
 export type { DroppedRow, TrainingConversation, TrainingRow } from "./trainer/collate.js";
+export type { DpoOptions } from "./trainer/dpo.js";
 export { EXPORT_LAYOUTS, type ExportLayout } from "./trainer/export/layouts.js";
 export { EXPORT_KINDS, type ExportKind } from "./trainer/export/training-rows.js";
 export {
@@ -157,8 +159,13 @@ export { FREEZE_PRESETS, frozenBy } from "./trainer/freeze.js";
 export { LR_SCHEDULERS, type LrScheduler } from "./trainer/lr-schedule.js";
 export { OPTIMIZERS, type OptimizerName } from "./trainer/make-optimizer.js";
 export { type PlanTrainingOptions, planTraining, type TrainingPlan } from "./trainer/plan-training.js";
+export { PREFERENCE_LOSSES, type PreferenceLoss } from "./trainer/preference-loss.js";
+export type { PreferencePair } from "./trainer/preference-pair.js";
+export { readPreferencePairs } from "./trainer/read-preference-pairs.js";
+export type { ZeroStage } from "./trainer/sharding/exchange-with.js";
 export { readConversations, type ShareGptConversation, writeConversations } from "./trainer/sharegpt.js";
 export { type RowSurvey, type SurveyRowsOptions, surveyRows } from "./trainer/survey-rows.js";
 export { type ToConversationOptions, toConversation } from "./trainer/to-conversation.js";
+export { toPreferencePairs } from "./trainer/to-preference-pairs.js";
 export { Trainer, type TrainerOptions } from "./trainer/trainer.js";
 export { NonFiniteLossError, type StepRecord, type TrainingEvent, type TrainResult } from "./trainer/training-events.js";

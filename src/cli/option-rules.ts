@@ -3,6 +3,7 @@ import type { z } from "zod";
 import { isAdapterFolder, type PairMapping } from "../index.js";
 import type { modelFlags } from "./flag-groups.js";
 import { hasMapped } from "./option-values.js";
+import type { PreferenceChoice } from "./preference-flags.js";
 import { isRemote } from "./remote-judge.js";
 
 type Rule<T> = [holds: (options: T) => boolean, otherwise: { path: string[]; error: string }];
@@ -118,6 +119,32 @@ export const plansWhole = rule(
 	"expected no adapter with it: the plan is that of training the model itself",
 );
 
+/** @param usual what the flag is where it is not given */
+export const withPairs = <N extends "pref_beta" | "pref_loss" | "pref_ftx" | "dpo_label_smoothing">(name: N, usual: PreferenceChoice[N]) =>
+	rule(
+		(o: PreferenceChoice) => o.stage === "dpo" || o[name] === usual,
+		name,
+		"expected --stage dpo with it: conversations have no rejected answers",
+	);
+
+export const pairsAlone = rule(
+	(o: { stage: string; packing: boolean }) => o.stage !== "dpo" || !o.packing,
+	"packing",
+	"expected none with --stage dpo: an answer's log-probability is that of a row of its own; --group_by_length saves padding, too",
+);
+
+export const pairsWithoutNoise = rule(
+	(o: { stage: string; neftune_noise_alpha: number }) => o.stage !== "dpo" || o.neftune_noise_alpha === 0,
+	"neftune_noise_alpha",
+	"expected 0 with --stage dpo: with noise the model would differ from its own reference before it has learned anything",
+);
+
+export const pairsUnsmoothed = rule(
+	(o: { stage: string; label_smoothing_factor: number }) => o.stage !== "dpo" || o.label_smoothing_factor === 0,
+	"label_smoothing_factor",
+	"expected 0 with --stage dpo: it is about labels of tokens; --dpo_label_smoothing is about those of pairs",
+);
+
 export const evalMappingGiven = mappingFor("eval_data_path", "eval_data_mapping");
 
 export const rankInWorkers = rule(
@@ -131,6 +158,34 @@ export const oneKindOfWorkers = rule(
 	(o: { workers?: readonly string[]; processes: number }) => o.workers === undefined || o.processes === 1,
 	"processes",
 	"expected it or --workers, not both: name each process in --workers",
+);
+
+export const oursInProcesses = rule(
+	(o: { model_path: string; workers?: readonly string[]; processes: number }) =>
+		!isRemote(o.model_path) || (o.workers === undefined && o.processes === 1),
+	"processes",
+	"expected one with a remote judge: its endpoints are asked at once by one process (openai:MODEL@URL,URL…)",
+);
+
+type ZeroOptions = { zero_stage?: string; engine: string };
+const shards = ({ zero_stage, engine }: ZeroOptions) => engine === "ours" && (zero_stage === "1" || zero_stage === "2");
+
+export const zeroHasProcesses = rule(
+	(o: ZeroOptions & { workers?: readonly string[]; processes: number }) => !shards(o) || o.processes > 1 || o.workers !== undefined,
+	"zero_stage",
+	"expected --processes or --workers with it: one process has nobody to share with",
+);
+
+export const zeroHasMoments = rule(
+	(o: ZeroOptions & { optim: string }) => !shards(o) || o.optim === "adamw",
+	"zero_stage",
+	"expected none with --optim adafactor, whose state is a row and a column of each matrix: nothing to share out",
+);
+
+export const zeroInGraphs = rule(
+	(o: ZeroOptions & { eager: boolean }) => !shards(o) || !o.eager,
+	"zero_stage",
+	"expected none with --eager: exchanges are parts of graphs",
 );
 
 export const roundsHaveDevPairs = rule(

@@ -39,6 +39,10 @@ import {
 	oneBaseInRounds,
 	oneDtype,
 	oneKindOfWorkers,
+	oursInProcesses,
+	pairsAlone,
+	pairsUnsmoothed,
+	pairsWithoutNoise,
 	passRatesInOrder,
 	patternsInOrder,
 	plansWhole,
@@ -48,8 +52,13 @@ import {
 	roundsHaveJournals,
 	samplesDiffer,
 	scaledAdapter,
+	withPairs,
+	zeroHasMoments,
+	zeroHasProcesses,
+	zeroInGraphs,
 } from "./option-rules.js";
 import { adapterFolder, checkpointFolder, conversationFiles, judge } from "./option-values.js";
+import { preferenceFlags } from "./preference-flags.js";
 import { rayFlags } from "./ray/ray-flags.js";
 
 export const sampleOptions = z
@@ -102,7 +111,13 @@ export const trainOptions = z
 	.strictObject({
 		pretrain: flag(checkpointFolder(), "the model to fine-tune", "DIR"),
 		save_path: flag(text(), "receives the fine-tuned model and checkpoint-<step> folders", "DIR"),
-		train_data: flag(conversationFiles(), 'ShareGPT rows, "imagegen-cot-reward-5k:path.json" or "path.json"', "SOURCE", "repeat"),
+		train_data: flag(
+			conversationFiles(),
+			'ShareGPT rows, "imagegen-cot-reward-5k:path.json" or "path.json"; with --stage dpo: pairs',
+			"SOURCE",
+			"repeat",
+		),
+		...preferenceFlags,
 		data_root: flag(text().optional(), "folder of the rows' images; default: paths as they are", "DIR"),
 		dry_run: flag(
 			toggle().default(false),
@@ -130,9 +145,19 @@ export const trainOptions = z
 	.refine(...oneAdapter)
 	.refine(...scaledAdapter)
 	.refine(...plansWhole)
+	.refine(...withPairs("pref_beta", 0.1))
+	.refine(...withPairs("pref_loss", "sigmoid"))
+	.refine(...withPairs("pref_ftx", 0))
+	.refine(...withPairs("dpo_label_smoothing", 0))
+	.refine(...pairsAlone)
+	.refine(...pairsWithoutNoise)
+	.refine(...pairsUnsmoothed)
 	.refine(...evalMappingGiven)
 	.refine(...rankInWorkers)
-	.refine(...oneKindOfWorkers);
+	.refine(...oneKindOfWorkers)
+	.refine(...zeroHasProcesses)
+	.refine(...zeroHasMoments)
+	.refine(...zeroInGraphs);
 
 export const evaluateOptions = z
 	.strictObject({
@@ -145,6 +170,7 @@ export const evaluateOptions = z
 		...questionFlags,
 		seed,
 		...modelFlags,
+		...workerFlags,
 		json: flag(toggle().default(false), "print JSON"),
 	})
 	.refine(...oneDtype)
@@ -154,7 +180,10 @@ export const evaluateOptions = z
 	.refine(...budgetFits)
 	.refine(...budgetForReasoning)
 	.refine(...patternsInOrder)
-	.refine(...mappingGiven);
+	.refine(...mappingGiven)
+	.refine(...rankInWorkers)
+	.refine(...oneKindOfWorkers)
+	.refine(...oursInProcesses);
 
 export const runOptions = z
 	.strictObject({

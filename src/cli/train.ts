@@ -1,14 +1,16 @@
-/** `train`: supervised fine-tuning on conversations. */
+/** `train`: supervised fine-tuning on conversations, or DPO on pairs. */
 import { existsSync, readdirSync } from "node:fs";
 import { join, resolve } from "node:path";
 import {
 	joinWorkers,
 	readConversations,
+	readPreferencePairs,
 	type TrainableModel,
 	Trainer,
 	type TrainerOptions,
 	type TrainResult,
 	type WorkerGroup,
+	type ZeroStage,
 } from "../index.js";
 import { defineCommand } from "./define-command.js";
 import { dryRun } from "./dry-run.js";
@@ -20,14 +22,19 @@ import { endWithLauncher, launchWorkers } from "./launch-workers.js";
 import { openJudge } from "./open-judge.js";
 import { type TrainingFlags, type TrainOptions, trainOptions } from "./options.js";
 import { claimOutputs, clearOutputs } from "./outputs.js";
+import { dpoOptions } from "./preference-flags.js";
 import { chooseQuestion, keepQuestion } from "./question.js";
 import { dataFiles, surveyHeldOut } from "./records.js";
 import { quietSession, type Session } from "./session.js";
 
 const DROPPED_SHOWN = 5;
+const GO_ON = "Go on with --resume_from_checkpoint auto, with as many processes as you like";
 
 /** What `train` and `run` decide themselves; the rest of the trainer's options are flags. */
-type FineTuneOptions = Pick<TrainerOptions, "dataRoot" | "logDir" | "evaluate" | "resumeFromCheckpoint" | "workers"> & {
+type FineTuneOptions = Pick<
+	TrainerOptions,
+	"dataRoot" | "logDir" | "evaluate" | "resumeFromCheckpoint" | "workers" | "zeroStage" | "dpo"
+> & {
 	savePath: string;
 	/** Goes into every checkpoint. */
 	question: string | undefined;
@@ -66,6 +73,7 @@ export async function fineTune(
 		...{ maxGradNorm: flags.max_norm, saveSteps: flags.save_steps, saveTotalLimit: flags.max_ckpt_num, seed: flags.seed },
 		...{ loggingSteps: flags.logging_steps, evalEvery: flags.eval_steps, signal },
 		onEvent(event) {
+			if (event.type === "reference") stage.update(event.rows, event.totalRows, "log-probabilities before training");
 			if (event.type === "step") stage.update(event.step, event.totalSteps, `loss ${event.loss.toFixed(4)}`);
 			if (event.type === "checkpoint") {
 				checkpoint = event.dir;
@@ -78,7 +86,7 @@ export async function fineTune(
 		},
 	});
 	try {
-		const result = await trainer.fit(allConversations(files));
+		const result = await trainer.fit(allRows(files, options.dpo !== undefined));
 		if (!flags.rank) keepQuestion(question, options.savePath);
 		if (result.signatures > 0) note(`trained on ${result.signatures} compiled shapes of batches`);
 		note(`padding: ${(100 * result.padding).toFixed(1)} % of what was computed`);
@@ -95,8 +103,8 @@ export async function fineTune(
 	}
 }
 
-async function* allConversations(files: readonly string[]) {
-	for (const file of files) yield* readConversations(file);
+async function* allRows(files: readonly string[], pairs: boolean) {
+	for (const file of files) yield* pairs ? readPreferencePairs(file) : readConversations(file);
 }
 
 /** A training that came to its end has the model itself beside its checkpoints. */
@@ -106,26 +114,26 @@ export const hasCheckpoints = (savePath: string) =>
 	existsSync(savePath) && readdirSync(savePath).some((name) => /^checkpoint-\d+$/.test(name));
 
 /** Reads every row once: bad ones show before the model is loaded, and before anything of an earlier run is removed. */
-async function checkConversations(files: readonly string[], { signal }: Session): Promise<void> {
+async function checkRows(files: readonly string[], pairs: boolean, { signal }: Session): Promise<void> {
 	let count = 0;
-	for await (const _ of allConversations(files)) {
+	for await (const _ of allRows(files, pairs)) {
 		count++;
 		signal.throwIfAborted();
 	}
-	if (count === 0) throw new Error(`${files.join(", ")}: expected at least one conversation, got none`);
+	if (count === 0) throw new Error(`${files.join(", ")}: expected at least one ${pairs ? "pair" : "conversation"}, got none`);
 }
 
 export const trainCommand = (session: Session) =>
 	defineCommand({
 		name: "train",
-		summary: "fine-tune a model on conversations",
+		summary: "fine-tune a model on conversations, or on pairs of answers",
 		schema: trainOptions,
 		example: 'tfjs-rft train --pretrain judge --save_path checkpoint --train_data "imagegen-cot-reward-5k:rejection_sampling_train.json"',
 		async action(options) {
 			if (options.engine !== "ours") return handOver(options.engine, options, session);
 			refuseEngineFlags(options);
 			if (options.dry_run) return dryRun(options, session);
-			if (options.processes > 1) return launchWorkers(options.processes, session);
+			if (options.processes > 1) return launchWorkers(options.processes, session, "train", GO_ON);
 			return options.workers ? trainAsWorker(options, session) : train(options, session);
 		},
 	});
@@ -147,14 +155,18 @@ async function train(options: TrainOptions, session: Session, join?: () => Promi
 	const inputs = [pretrain, ...(options.adapter ? [options.adapter] : []), ...train_data, ...dataFiles(options.eval_data_path ?? [])];
 	const outputs = logDir === undefined ? [savePath] : [savePath, logDir];
 	if (writes) await claimOutputs(outputs, inputs, options.overwrite || resuming || goesOn);
-	await checkConversations(train_data, session);
+	const dpo = dpoOptions(options);
+	await checkRows(train_data, dpo !== undefined, session);
 	const question = await chooseQuestion(options, options.adapter ?? pretrain, session);
 	const workers = await join?.();
 	try {
-		const evaluate = await heldOutScores(options, question, session);
+		const evaluate = await heldOutScores(options, question, session, workers);
 		await using model = await openJudge(pretrain, options, session, { trainable: true, freeze: options.freeze });
 		if (!resuming && writes) await clearOutputs({ checkpoint: savePath, logs: logDir });
-		const own = { savePath, logDir, dataRoot: options.data_root, resumeFromCheckpoint, evaluate, question, workers };
+		const own = {
+			...{ savePath, logDir, dataRoot: options.data_root, resumeFromCheckpoint, evaluate, question, workers, dpo },
+			zeroStage: stageOf(options),
+		};
 		const { steps, finalLoss, evaluations } = await fineTune(model, train_data, options, own, session);
 		for (const { step, scores } of evaluations) session.print(`step ${step}: ${JSON.stringify(scores)}`);
 		session.print(
@@ -166,7 +178,15 @@ async function train(options: TrainOptions, session: Session, join?: () => Promi
 	}
 }
 
-async function heldOutScores(options: TrainOptions, question: string | undefined, session: Session): Promise<TrainerOptions["evaluate"]> {
+/** Stage 3 was refused before. */
+const stageOf = ({ zero_stage }: TrainOptions) => Number(zero_stage ?? 0) as ZeroStage;
+
+async function heldOutScores(
+	options: TrainOptions,
+	question: string | undefined,
+	session: Session,
+	workers?: WorkerGroup,
+): Promise<TrainerOptions["evaluate"]> {
 	const heldOut = await surveyHeldOut(options, session);
 	if (heldOut === undefined) return undefined;
 	const asking = {
@@ -176,7 +196,7 @@ async function heldOutScores(options: TrainOptions, question: string | undefined
 		seed: options.seed,
 	};
 	return async (model, step) => {
-		const { accuracy, parseRate, saysImage1 } = await scoreHeldOut(model, heldOut, question, asking, `evaluate ${step}`, session);
+		const { accuracy, parseRate, saysImage1 } = await scoreHeldOut(model, heldOut, question, asking, `evaluate ${step}`, session, workers);
 		return { accuracy, parseRate, saysImage1 };
 	};
 }

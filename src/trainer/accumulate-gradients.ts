@@ -3,14 +3,16 @@
  * The event loop gets a turn between micro-batches.
  */
 import { setImmediate } from "node:timers/promises";
-import { concat, dispose, reshape, type Scalar, sqrt, type Tensor1D, tidy, zeros } from "../backend/tf.js";
+import { throwIfStopping } from "../backend/cluster/stop-together.js";
+import { concat, dispose, reshape, type Tensor1D, tidy } from "../backend/tf.js";
 import type { TrainableModel } from "../model/generative-model.js";
 import { squaredGradNorm } from "./clip-grad-norm.js";
-import { countLabels, type TrainingExample } from "./collate.js";
+import type { TrainingExample } from "./collate.js";
 import { ALONE, type GradientExchange } from "./gradient-exchange.js";
-import { labelledBatch, paddedSize } from "./labelled-batch.js";
+import { gradientSums } from "./gradient-sums.js";
+import { paddedSize } from "./labelled-batch.js";
 import type { MicroStep } from "./micro-step.js";
-import { packExamples, type TrainingRowOfBatch } from "./pack-examples.js";
+import { conversationsOf, packExamples, type TrainingRowOfBatch } from "./pack-examples.js";
 import type { FlatGradients, ParameterBucket } from "./parameter-buckets.js";
 
 export interface AccumulateOptions {
@@ -31,21 +33,14 @@ export interface AccumulateOptions {
 	exchange?: GradientExchange;
 }
 
-/** Another process of the run was told to stop. */
-export class StoppedElsewhereError extends Error {
-	override readonly name = "StoppedElsewhereError";
-
-	constructor() {
-		super("another worker was stopped by its user, and all stop with it");
-	}
-}
-
 /** Of all processes; `gradients` are the caller's to dispose. */
 export interface AccumulatedGradients {
 	gradients: FlatGradients;
-	/** Mean negative log-likelihood over the labelled tokens of all examples, in nats. */
+	/** The objective's, over all examples; in supervised fine-tuning the mean negative log-likelihood of labelled tokens, in nats. */
 	loss: number;
-	/** L2 norm over all gradients, before clipping. */
+	/** The objective's, by their names. */
+	metrics: Record<string, number>;
+	/** L2 norm over all gradients (of all shards), before clipping. */
 	gradNorm: number;
 	/** Examples of micro-batches whose loss is not a number or infinite, among this process's. */
 	nonFinite: TrainingExample[];
@@ -70,42 +65,46 @@ export async function accumulateGradients(
 	const batches = Array.from({ length: Math.ceil(rows.length / microTrainBatchSize) }, (_, i) =>
 		rows.slice(i * microTrainBatchSize, (i + 1) * microTrainBatchSize),
 	);
-	const { labelTokens, tokens, positions } = await countTogether(examples, batches, signal, exchange);
-	if (tokens === 0) return { gradients: [], loss: 0, gradNorm: 0, nonFinite: [], tokens, positions };
-	const losses: Scalar[] = [];
-	const reached = new Set<number>();
-	// Sums begin at zeros, so that the first micro-batch needs no graph of its own; alone, it is the sum.
-	const several = batches.length > 1;
-	let sums: FlatGradients = buckets.map(({ size }) => (several ? zeros([size]) : undefined));
+	const { objective } = microStep;
+	const counted = examples.reduce((n, example) => n + objective.countOf(example), 0);
+	const { total, tokens, positions, rounds } = await countTogether(counted, batches, signal, exchange);
+	if (tokens === 0) return { gradients: [], loss: 0, metrics: {}, gradNorm: 0, nonFinite: [], tokens, positions };
+	const shares: Tensor1D[] = [];
+	const sums = gradientSums(exchange, buckets, batches.length, rounds);
 	try {
 		for (const mine of batches) {
 			if (exchange.size === 1) signal?.throwIfAborted();
 			const seeds = mine.flatMap(({ examples }) => examples.map((example) => embeddingNoise?.seedOf(example) ?? 0));
 			const noise = embeddingNoise && { alpha: embeddingNoise.alpha, seeds };
 			const dropoutSeed = dropoutSeedOf?.(mine[0].examples[0]);
-			const batch = labelledBatch(model, mine, { labelTokens, embeddingNoise: noise, dropoutSeed });
-			const micro = await microStep.run(batch, sums).finally(() => dispose(batch));
-			losses.push(micro.loss);
-			sums = micro.gradients.map((sum, i) => {
-				if (!sum) return sums[i];
-				reached.add(i);
-				sums[i]?.dispose();
-				return sum;
-			});
+			const batch = objective.batch(model, mine, { total, embeddingNoise: noise, dropoutSeed });
+			const micro = await microStep.run(batch, sums.soFar).finally(() => dispose(batch));
+			shares.push(micro.shares);
+			sums.add(micro);
 			await setImmediate();
 		}
-		disposeGradients(sums.map((sum, i) => (reached.has(i) ? undefined : sum)));
-		sums = sums.map((sum, i) => (reached.has(i) ? sum : undefined));
-		sums = await exchange.sumGradients(sums);
-		const { shares, gradNorm } = await readBack(losses, sums);
-		const nonFinite = batches.filter((_, i) => !Number.isFinite(shares[i])).flatMap((mine) => mine.flatMap(({ examples }) => examples));
-		const [loss] = await exchange.sum([shares.reduce((sum, share) => sum + share, 0)]);
-		return { gradients: sums, loss, gradNorm, nonFinite, tokens, positions };
-	} catch (error) {
-		disposeGradients(sums);
-		throw error;
+		const gradients = await sums.finish();
+		try {
+			const { ofBatches, squares } = await readBack(shares, gradients);
+			const nonFinite = batches
+				.filter((_, i) => !Number.isFinite(ofBatches[i][0]))
+				.flatMap((mine) => mine.flatMap(({ examples }) => examples));
+			const names = ["loss", ...objective.metrics];
+			// Shards add up over the processes, and their squares do; whole gradients are the same in all.
+			const [ofShards, loss, ...means] = await exchange.sum([
+				exchange.sharded ? squares : 0,
+				...names.map((_, i) => ofBatches.reduce((sum, of) => sum + of[i], 0)),
+			]);
+			const metrics = Object.fromEntries(objective.metrics.map((name, i) => [name, means[i]]));
+			const gradNorm = Math.fround(Math.sqrt(exchange.sharded ? ofShards : squares));
+			return { gradients, loss, metrics, gradNorm, nonFinite, tokens, positions };
+		} catch (error) {
+			disposeGradients(gradients);
+			throw error;
+		}
 	} finally {
-		dispose(losses);
+		sums.dispose();
+		dispose(shares);
 	}
 }
 
@@ -113,32 +112,32 @@ export function disposeGradients(gradients: FlatGradients): void {
 	for (const gradient of gradients) gradient?.dispose();
 }
 
-/** What the processes have to do in this step. @throws where one of them is to stop, in all of them */
+/** What the processes have to do in this step. @param counted what this one's examples count @throws where one of them is to stop, in all of them */
 async function countTogether(
-	examples: readonly TrainingExample[],
+	counted: number,
 	batches: readonly TrainingRowOfBatch[][],
 	signal: AbortSignal | undefined,
 	exchange: GradientExchange,
-): Promise<Record<"labelTokens" | "tokens" | "positions", number>> {
-	const [labelTokens, tokens, positions, stopping] = await exchange.sum([
-		examples.reduce((n, example) => n + countLabels(example.encoded), 0),
-		batches.flat().reduce((n, { encoded }) => n + encoded.inputIds.length, 0),
-		batches.reduce((n, mine) => n + paddedSize(mine), 0),
+): Promise<Record<"total" | "tokens" | "positions" | "rounds", number>> {
+	const [total, tokens, positions, stopping, ...rounds] = await exchange.sum([
+		counted,
+		conversationsOf(batches.flat()).reduce((n, { encoded }) => n + encoded.inputIds.length, 0),
+		batches.reduce((n, mine) => n + paddedSize(conversationsOf(mine)), 0),
 		signal?.aborted ? 1 : 0,
+		...Array.from({ length: exchange.size }, (_, rank) => (rank === exchange.rank ? batches.length : 0)),
 	]);
-	if (stopping > 0) {
-		signal?.throwIfAborted();
-		throw new StoppedElsewhereError();
-	}
-	return { labelTokens, tokens, positions };
+	throwIfStopping(stopping, signal);
+	return { total, tokens, positions, rounds: Math.max(...rounds) };
 }
 
-/** The step's one read-back. */
-async function readBack(losses: Scalar[], gradients: FlatGradients): Promise<{ shares: number[]; gradNorm: number }> {
-	const both = tidy(() => concat([...losses, sqrt(squaredGradNorm(gradients)) as Scalar].map((s) => reshape(s, [1]) as Tensor1D)));
+/** The step's one read-back. @returns each micro-batch's shares, and the sum of the gradients' squares */
+async function readBack(shares: Tensor1D[], gradients: FlatGradients): Promise<{ ofBatches: number[][]; squares: number }> {
+	const both = tidy(() => concat([...shares, reshape(squaredGradNorm(gradients), [1]) as Tensor1D]));
 	try {
 		const values = Array.from(await both.data());
-		return { shares: values.slice(0, -1), gradNorm: values[values.length - 1] };
+		const size = (values.length - 1) / Math.max(1, shares.length);
+		const ofBatches = shares.map((_, i) => values.slice(i * size, (i + 1) * size));
+		return { ofBatches, squares: values[values.length - 1] };
 	} finally {
 		both.dispose();
 	}

@@ -12,44 +12,59 @@ import {
 	keep,
 	reshape,
 	type Scalar,
+	slice,
 	type Tensor,
 	type Tensor1D,
 	type Tensor2D,
+	tensor1d,
 	tidy,
 	variableGrads,
 } from "../backend/tf.js";
 import type { TrainableModel } from "../model/generative-model.js";
-import { selectRows } from "../nn/select-rows.js";
-import type { LabelledBatch } from "./labelled-batch.js";
-import { type HeadGradients, headGradients } from "./loss.js";
+import type { GradientScatter } from "./gradient-exchange.js";
+import { type LabelledTokens, labelledStates } from "./labelled-batch.js";
+import type { Objective, ObjectiveGradients } from "./objective.js";
 import { type FlatGradients, flattenBucket, type ParameterBucket } from "./parameter-buckets.js";
+import { Supervised } from "./supervised.js";
 
 /** Shapes kept; one costs no more than its nodes. */
-const MAX_SIGNATURES = 64;
+export const MAX_SIGNATURES = 64;
 
 export interface MicroStepOptions {
+	/** What is learned. Default: supervised fine-tuning. */
+	objective?: Objective;
 	/** The layout of the gradients. */
 	buckets: readonly ParameterBucket[];
 	/** See ForwardOptions. Default false. */
 	gradientCheckpointing?: boolean;
-	/** Of labels; see sumCrossEntropy. Default 0. */
-	labelSmoothing?: number;
 	/** Run op by op, without graphs. Default false. */
 	eager?: boolean;
+	/** Sums gradients over all processes within the graph: `sums` are shards then. Default: they are this process's own. */
+	scatter?: GradientScatter;
 }
 
-/** The batch's share of the loss, and per bucket the sum of `sums` and its gradient; `undefined` where it has no gradient. */
-export type LossAndGradients = { loss: Scalar; gradients: FlatGradients };
+/** The batch's shares (ObjectiveGradients), and per bucket the sum of `sums` and its gradient; `undefined` where it has no gradient. */
+export type SharesAndGradients = {
+	shares: Tensor1D;
+	gradients: FlatGradients;
+	/** With `scatter`, where every bucket has a sum: [buckets] 1 where this micro-batch has a gradient, else 0. */
+	reached?: Tensor1D;
+};
 
-type Step = (batch: LabelledBatch, sums: FlatGradients) => LossAndGradients;
+type Step = (batch: LabelledTokens, sums: FlatGradients) => SharesAndGradients;
 
 /** The micro-steps of one run. */
 export class MicroStep {
+	/** What is learned. */
+	readonly objective: Objective;
 	private readonly step: Step;
-	private readonly compiled?: Compiled<Parameters<Step>, LossAndGradients>;
+	private readonly scatter?: GradientScatter;
+	private readonly compiled?: Compiled<Parameters<Step>, SharesAndGradients>;
 
-	constructor(model: TrainableModel, options: MicroStepOptions) {
-		this.step = (batch, sums) => lossAndGradients(model, batch, sums, options);
+	constructor(model: TrainableModel, { objective = new Supervised(), ...options }: MicroStepOptions) {
+		this.objective = objective;
+		this.scatter = options.scatter;
+		this.step = (batch, sums) => sharesAndGradients(model, batch, sums, { objective, ...options });
 		if (!options.eager) this.compiled = compile(this.step, { name: "micro_step", trace: true, maxSignatures: MAX_SIGNATURES });
 	}
 
@@ -59,8 +74,11 @@ export class MicroStep {
 	}
 
 	/** @param sums gradients so far; `undefined` starts at nothing. The results and the arguments are the caller's. */
-	async run(batch: LabelledBatch, sums: FlatGradients): Promise<LossAndGradients> {
-		return this.compiled ? this.compiled.runAsync([batch, sums]) : tidy(() => this.step(batch, sums));
+	async run(batch: LabelledTokens, sums: FlatGradients): Promise<SharesAndGradients> {
+		const { compiled } = this;
+		if (!compiled) return tidy(() => this.step(batch, sums));
+		const run = () => compiled.runAsync([batch, sums]);
+		return this.scatter?.together(run) ?? run();
 	}
 
 	dispose(): void {
@@ -69,41 +87,44 @@ export class MicroStep {
 }
 
 /** See MicroStep; to be called in a tidy. */
-function lossAndGradients(
+function sharesAndGradients(
 	model: TrainableModel,
-	{ prepared, labelled, targets, weights }: LabelledBatch,
+	batch: LabelledTokens,
 	sums: FlatGradients,
-	{ buckets, gradientCheckpointing, labelSmoothing: smoothing }: MicroStepOptions,
-): LossAndGradients {
+	{ objective, buckets, gradientCheckpointing, scatter }: MicroStepOptions & { objective: Objective },
+): SharesAndGradients {
 	const variables = buckets.flatMap((bucket) => bucket.variables);
-	let head: HeadGradients["variables"] = [];
+	const ofHead: { shares?: Tensor1D; variables: ObjectiveGradients["variables"] } = { variables: [] };
 	const loss = () => {
-		const hidden = model.hiddenStates(prepared, { gradientCheckpointing }); // [B, T, C]
-		const rows = selectRows(reshape(hidden, [-1, hidden.shape[2]]) as Tensor2D, labelled);
+		const rows = labelledStates(model, batch, { gradientCheckpointing });
 		const op = customGrad((...args) => {
 			const [rows, save] = args as unknown as [Tensor2D, GradSaveFunc];
-			const taken = headGradients((some) => model.lmHead(some), rows, targets, weights, variables, { smoothing });
-			head = taken.variables.map((gradient) => gradient && keep(gradient));
+			const taken = objective.head(model, rows, batch, variables);
+			ofHead.variables = taken.variables.map((gradient) => gradient && keep(gradient));
+			ofHead.shares = keep(taken.shares);
 			save([taken.rows]);
 			// It ends the tape: nothing comes from above but 1.
-			return { value: taken.loss, gradFunc: (_: Tensor, [ofRows]: Tensor[]) => ofRows.clone() };
+			return { value: reshape(slice(taken.shares, 0, 1), []), gradFunc: (_: Tensor, [ofRows]: Tensor[]) => ofRows.clone() };
 		});
 		return op(rows) as Scalar;
 	};
 	try {
-		const { value, grads } = variableGrads(loss, variables);
+		const { grads } = variableGrads(loss, variables);
 		const own = variables.map((variable, i): Tensor | undefined => {
-			const [below, above] = [grads[variable.name] as Tensor | undefined, head[i]];
+			const [below, above] = [grads[variable.name] as Tensor | undefined, ofHead.variables[i]];
 			return below && above ? add(below, above) : (below ?? above?.clone());
 		});
+		const reached: boolean[] = [];
 		const gradients = buckets.map((bucket, i) => {
 			const mine = own.splice(0, bucket.variables.length);
-			if (!mine.some((gradient) => gradient)) return undefined;
+			reached.push(mine.some((gradient) => gradient));
+			if (!reached[i] && !scatter) return undefined;
 			const flat = flattenBucket(bucket, mine);
-			return sums[i] ? (add(sums[i], flat) as Tensor1D) : flat;
+			const gradient = scatter ? scatter.reduce(flat, i) : flat;
+			return sums[i] ? (add(sums[i], gradient) as Tensor1D) : gradient;
 		});
-		return { loss: value, gradients };
+		return { shares: (ofHead.shares as Tensor1D).clone(), gradients, ...(scatter && { reached: tensor1d(reached.map(Number)) }) };
 	} finally {
-		for (const gradient of head) gradient?.dispose();
+		for (const kept of [ofHead.shares, ...ofHead.variables]) kept?.dispose();
 	}
 }

@@ -2,9 +2,11 @@
 import { z } from "zod";
 import type { WorkerGroup } from "../backend/cluster/worker-group.js";
 import type { AdapterFacts, TrainableModel } from "../model/generative-model.js";
+import { type DpoOptions, resolveDpo } from "./dpo.js";
 import type { LrScheduleOptions, LrScheduler } from "./lr-schedule.js";
 import type { OptimizerName } from "./make-optimizer.js";
 import type { RunIdentity } from "./run-identity.js";
+import { ZERO_STAGES, type ZeroStage } from "./sharding/exchange-with.js";
 import type { TrainingEvent } from "./training-events.js";
 
 export interface TrainerOptions {
@@ -49,6 +51,11 @@ export interface TrainerOptions {
 	 * no gradient, no moments and, where it was loaded so (LoadModelOptions.frozen), no float32 copy. Default: all is trained.
 	 */
 	freeze?: readonly string[];
+	/**
+	 * Learn from pairs of answers (`readPreferencePairs`, `toPreferencePairs`) by direct preference optimization, with the model that training begins
+	 * with as the reference. A pair is one row, two in a forward pass. Default: supervised fine-tuning on conversations.
+	 */
+	dpo?: DpoOptions;
 	/** Part of each label given to all tokens alike, in [0, 1); the reported loss is the smoothed one. Default 0. */
 	labelSmoothing?: number;
 	/** NEFTune: noise of ±alpha / √(tokens · channels) on the text embeddings, 5 to 15 in its paper; none in evaluations. Default 0. */
@@ -70,6 +77,11 @@ export interface TrainerOptions {
 	 * same update, the first one writes. `evaluate` is called in all of them and must give the same scores in all. Default: one process alone.
 	 */
 	workers?: WorkerGroup;
+	/**
+	 * With `workers`, what is in shards (DeepSpeed's ZeRO): 0 nothing, 1 the optimizer's state, 2 gradients, too. The same updates up to rounding. Needs AdamW
+	 * and graphs. Default 0.
+	 */
+	zeroStage?: ZeroStage;
 	/** Scores the model, e.g. on held-out pairs; called every `evalEvery` steps and after the last. */
 	evaluate?: (model: TrainableModel, step: number) => Promise<Record<string, number>>;
 	/** Default: after the last step only. */
@@ -122,8 +134,10 @@ export function resolveOptions({
 	freeze = [],
 	labelSmoothing = 0,
 	neftuneNoiseAlpha = 0,
+	dpo,
 	groupByLength = false,
 	packing = false,
+	zeroStage = 0,
 	seed = 42,
 	promptMaxLen = 13000,
 	evalEvery = Infinity,
@@ -141,11 +155,13 @@ export function resolveOptions({
 	if (earlyStoppingPatience < Infinity && others.bestMetric === undefined) {
 		throw new RangeError("Trainer: earlyStoppingPatience without bestMetric; expected the evaluation's score to stop by");
 	}
+	checkZero(zeroStage, { optimizer, eager });
 	checkShares({ labelSmoothing, minLrRatio: others.minLrRatio ?? 0 });
+	if (dpo) refuseWithPairs({ packing, neftuneNoiseAlpha, labelSmoothing });
 	return {
 		...{ trainBatchSize, microTrainBatchSize, gradientCheckpointing, eager, maxEpochs, maxSteps, seed, promptMaxLen },
 		...{ learningRate, lrScheduler, lrDecayRatio, warmupRatio, optimizer, betas, weightDecay, maxGradNorm, freeze },
-		...{ labelSmoothing, neftuneNoiseAlpha, groupByLength, packing },
+		...{ labelSmoothing, neftuneNoiseAlpha, dpo: dpo && resolveDpo(dpo), groupByLength, packing, zeroStage },
 		...{
 			evalEvery,
 			greaterIsBetter,
@@ -187,6 +203,7 @@ export function decisiveOptions(
 	return {
 		...(schedule.scheduler === "constant" ? unending : schedule),
 		...{ seed, trainBatchSize, promptMaxLen, groupByLength, maxGradNorm, weightDecay, labelSmoothing, neftuneNoiseAlpha },
+		...(options.dpo && { dpo: { ...options.dpo } }),
 		optimizer: options.optimizer,
 		betas: options.optimizer === "adamw" ? [...options.betas] : null,
 		freeze: [...options.freeze],
@@ -200,11 +217,35 @@ export function decisiveOptions(
 	};
 }
 
+const NOT_WITH_PAIRS: Readonly<Record<string, string>> = {
+	packing: "an answer's log-probability is that of a row of its own; leave it out (groupByLength saves padding, too)",
+	neftuneNoiseAlpha: "with noise the model would differ from its own reference before it has learned anything; leave it out",
+	labelSmoothing: "it is about the labels of tokens; dpo.labelSmoothing is about those of pairs",
+};
+
+function refuseWithPairs(options: Record<string, number | boolean>): void {
+	for (const [name, value] of Object.entries(options)) {
+		if (value) throw new RangeError(`Trainer: ${name} with dpo can't be honoured: ${NOT_WITH_PAIRS[name]}`);
+	}
+}
+
 function checkCounts(options: Record<string, number>): void {
 	for (const [name, value] of Object.entries(options)) {
 		if (value >= 1 && (Number.isInteger(value) || value === Infinity)) continue;
 		throw new RangeError(`Trainer: ${name} is ${value}; expected a whole number, 1 or more`);
 	}
+}
+
+function checkZero(zeroStage: ZeroStage, { optimizer, eager }: Pick<TrainerOptions, "optimizer" | "eager">): void {
+	if (zeroStage === 0) return;
+	if (!ZERO_STAGES.includes(zeroStage)) throw new RangeError(`Trainer: zeroStage is ${zeroStage}; expected ${ZERO_STAGES.join(", ")}`);
+	if (optimizer === "adafactor") {
+		throw new RangeError(
+			`Trainer: zeroStage ${zeroStage} with adafactor, which keeps a row and a column of each matrix: nothing to shard, and its means are of whole matrices; take adamw, or stage 0`,
+		);
+	}
+	if (eager)
+		throw new RangeError(`Trainer: zeroStage ${zeroStage} with eager; its exchanges are parts of graphs: leave eager out, or take stage 0`);
 }
 
 function checkShares(options: Record<string, number>): void {

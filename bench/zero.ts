@@ -2,7 +2,7 @@
  * ZeRO's stages beside each other: what a process holds, and what a step sends and takes. `small` (64 M parameters), processes of one thread each on this
  * machine, 4 rows a step in micro-batches of one, AdamW in float32.
  *
- *     npx tsx bench/zero.ts [--processes 2] [--steps 4] [--out bench/results/zero.json]
+ *     npx tsx bench/zero.ts [--processes 2] [--steps 4] [--stages 0,1,2] [--out bench/results/zero.json]
  *
  * Memory is measured, not counted: tensors that are alive between two steps, and the process's resident set between them and at its peak. Bytes sent are the
  * loopback interface's, so nothing else should use it. Times on a shared machine are an order of magnitude.
@@ -22,6 +22,7 @@ import { workloadFolder } from "./speed/workload.js";
 
 const MIB = 2 ** 20;
 const RESULT = "RESULT ";
+const SAMPLE_MS = 10;
 
 interface Job {
 	folder: string;
@@ -40,6 +41,8 @@ interface Measured {
 	sent_by_all_MiB_per_step: number;
 	step_s: number[];
 	waiting_s_per_step: number;
+	/** When a quarter, half, … of a step's bytes had been sent, as a part of its time: the last step's. */
+	sent_quarters_at: number[];
 	loss: number[];
 }
 
@@ -47,6 +50,7 @@ const { values } = parseArgs({
 	options: {
 		processes: { type: "string", default: "2" },
 		steps: { type: "string", default: "4" },
+		stages: { type: "string", default: "0,1,2" },
 		out: { type: "string", default: fileURLToPath(new URL("results/zero.json", import.meta.url)) },
 		job: { type: "string" },
 	},
@@ -59,7 +63,7 @@ async function compare(processes: number, steps: number): Promise<void> {
 	const folder = workloadFolder("small", "float32");
 	await runOurs({ name: "write", folder, dtype: "float32", eager: false, settings: { config: "small" } });
 	const results: ({ stage: number; rank: number } & Measured)[] = [];
-	for (const stage of [0, 1, 2] as const) {
+	for (const stage of values.stages.split(",").map(Number) as ZeroStage[]) {
 		const workers = (await freePorts(processes)).map((port) => `127.0.0.1:${port}`);
 		const measured = await Promise.all(workers.map((_, rank) => start({ folder, workers, rank, stage, steps })));
 		results.push(...measured.map((of, rank) => ({ stage, rank, ...of })));
@@ -97,7 +101,11 @@ async function measure({ folder, workers, rank, stage, steps }: Job): Promise<Me
 		],
 	}));
 	const at: { bytes: number; rss: number; sent: number; waited: number; time: number }[] = [];
+	let timeline: { time: number; sent: number }[] = [];
+	const sampling = setInterval(() => timeline.push({ time: performance.now(), sent: loopbackBytes() }), SAMPLE_MS);
+	let lastStep: typeof timeline = [];
 	const note = () => {
+		[lastStep, timeline] = [timeline, []];
 		globalThis.gc?.();
 		at.push({
 			...{ bytes: memory().numBytes, rss: process.memoryUsage().rss, sent: loopbackBytes(), waited: group.waited },
@@ -108,6 +116,7 @@ async function measure({ folder, workers, rank, stage, steps }: Job): Promise<Me
 		...{ trainBatchSize: 4, microTrainBatchSize: 1, maxEpochs: 1, learningRate: 1e-4, zeroStage: stage, workers: group },
 		onEvent: (event) => event.type === "step" && note(),
 	}).fit(rows);
+	clearInterval(sampling);
 	await group.leave();
 	const [first, last] = [at[0], at[at.length - 1]]; // the first step makes the graphs
 	const between = at.length - 1;
@@ -120,8 +129,18 @@ async function measure({ folder, workers, rank, stage, steps }: Job): Promise<Me
 		sent_by_all_MiB_per_step: mib((last.sent - first.sent) / between),
 		step_s: at.slice(1).map(({ time }, i) => round((time - at[i].time) / 1000)),
 		waiting_s_per_step: round((last.waited - first.waited) / between),
+		sent_quarters_at: quarters(lastStep),
 		loss: history.map(({ loss }) => loss),
 	};
+}
+
+/** A step's samples → when each quarter of its bytes was there, from 0 to 1. */
+function quarters(samples: { time: number; sent: number }[]): number[] {
+	const [first, last] = [samples[0], samples[samples.length - 1]];
+	return [0.25, 0.5, 0.75, 0.99].map((part) => {
+		const reached = samples.find(({ sent }) => sent - first.sent >= part * (last.sent - first.sent)) ?? last;
+		return round((reached.time - first.time) / (last.time - first.time));
+	});
 }
 
 /** Received by the loopback interface so far: what all processes have sent each other. */

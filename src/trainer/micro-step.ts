@@ -25,6 +25,7 @@ import type { GradientScatter } from "./gradient-exchange.js";
 import { type LabelledTokens, labelledStates } from "./labelled-batch.js";
 import type { Objective, ObjectiveGradients } from "./objective.js";
 import { type FlatGradients, flattenBucket, type ParameterBucket } from "./parameter-buckets.js";
+import { scatterInTurn } from "./sharding/scatter-in-turn.js";
 import { Supervised } from "./supervised.js";
 
 /** Shapes kept; one costs no more than its nodes. */
@@ -114,15 +115,12 @@ function sharesAndGradients(
 			const [below, above] = [grads[variable.name] as Tensor | undefined, ofHead.variables[i]];
 			return below && above ? add(below, above) : (below ?? above?.clone());
 		});
-		const reached: boolean[] = [];
-		const gradients = buckets.map((bucket, i) => {
-			const mine = own.splice(0, bucket.variables.length);
-			reached.push(mine.some((gradient) => gradient));
-			if (!reached[i] && !scatter) return undefined;
-			const flat = flattenBucket(bucket, mine);
-			const gradient = scatter ? scatter.reduce(flat, i) : flat;
-			return sums[i] ? (add(sums[i], gradient) as Tensor1D) : gradient;
-		});
+		const ofBuckets = buckets.map((bucket) => own.splice(0, bucket.variables.length));
+		const reached = ofBuckets.map((mine) => mine.some((gradient) => gradient));
+		const flat = scatter
+			? scatterInTurn(ofBuckets, buckets, scatter)
+			: buckets.map((bucket, i) => (reached[i] ? flattenBucket(bucket, ofBuckets[i]) : undefined));
+		const gradients = flat.map((one, i) => (one && sums[i] ? (add(sums[i], one) as Tensor1D) : one));
 		return { shares: (ofHead.shares as Tensor1D).clone(), gradients, ...(scatter && { reached: tensor1d(reached.map(Number)) }) };
 	} finally {
 		for (const kept of [ofHead.shares, ...ofHead.variables]) kept?.dispose();

@@ -1,13 +1,15 @@
 /** `train --processes`: the launcher, and flags that don't fit. */
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parseWorker } from "../../src/backend/cluster/watch-workers.js";
 import { trainOptions } from "../../src/cli/options.js";
 import { parseOptions } from "../../src/cli/parse-options.js";
 import { nativeMissing } from "../backend/native-runtime.js";
-import { cli } from "./run-cli.js";
+import { cli, start } from "./run-cli.js";
 
 const PAIRS = "hpdv3:test/fixtures/hpdv3/pairs.json";
 const TINY = "test/fixtures/golden/tiny-qwen2_5_vl";
@@ -45,16 +47,30 @@ it("flags that don't fit together, and addresses that can't be, are refused", ()
 });
 
 describe.skipIf(nativeMissing)(`with processes (${nativeMissing ?? "staged"})`, () => {
-	const train = (name: string, ...more: string[]) =>
-		cli([
-			...["train", "--pretrain", TINY, "--train_data", join(scratch, "rows.json"), "--save_path", join(scratch, name)],
-			...["--log_dir", join(scratch, `${name}-logs`), "--train_batch_size", "2", "--max_steps", "2", "--processes", "2", ...more],
-		]);
+	const command = (name: string, steps: number, ...more: string[]) => [
+		...["train", "--pretrain", TINY, "--train_data", join(scratch, "rows.json"), "--save_path", join(scratch, name)],
+		...["--log_dir", join(scratch, `${name}-logs`), "--train_batch_size", "2", "--max_epochs", "1000", "--max_steps", String(steps)],
+		...["--processes", "2", ...more],
+	];
+	const train = (name: string, ...more: string[]) => cli(command(name, 2, ...more));
 
 	it("two train with shards of optimizer states and gradients", async () => {
 		const { code, stdout, stderr } = await train("shards", "--zero_stage", "2", "--eval_data_path", PAIRS, "--generate_max_len", "4");
 		expect(code, stderr).toBe(0);
 		expect(stdout).toMatch(/^\[0\] step 2: \{"accuracy":.*\n\[0\] 2 steps, loss \d/);
+	});
+
+	it("stopped with shards, both stop after the same step, and all of it is saved", async () => {
+		const { child, finished } = start(command("stopped", 100_000, "--zero_stage", "2"));
+		const metrics = join(scratch, "stopped-logs", "metrics.jsonl");
+		while (!existsSync(metrics) || readFileSync(metrics, "utf8") === "") await setTimeout(50);
+		child.kill("SIGINT");
+		const { code, stderr } = await finished;
+		expect(code, stderr).toBe(130);
+		const [checkpoint, ...others] = readdirSync(join(scratch, "stopped"));
+		expect(others).toEqual([]);
+		expect(stderr).toContain(`[0] train: stopped; go on with \`train --resume_from_checkpoint ${join(scratch, "stopped", checkpoint)}\``);
+		expect(readdirSync(join(scratch, "stopped", checkpoint))).toContain("optimizer.safetensors");
 	});
 
 	it("two judge a share each, with the result of one", async () => {

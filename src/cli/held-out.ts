@@ -1,12 +1,26 @@
 /** Scores a judge on held-out pairs, and the table that people read. */
 import Table from "cli-table3";
-import { type Evaluation, evaluate, formatProportion, type GenerativeModel, generateCoT, OUTCOMES } from "../index.js";
+import {
+	type Evaluation,
+	evaluate,
+	formatProportion,
+	type GenerativeModel,
+	generateCoT,
+	generateTogether,
+	OUTCOMES,
+	type PreferenceRecord,
+	type WorkerGroup,
+} from "../index.js";
 import { guidingOptions } from "./guiding.js";
 import type { EvaluateOptions, GuidingOptions } from "./options.js";
 import type { SurveyedRecords } from "./records.js";
 import type { Session } from "./session.js";
 
-/** @param name of the stage, for its bar. @throws the signal's reason; otherwise as evaluate does. */
+/**
+ * @param name of the stage, for its bar
+ * @param workers those that judge a share each, all with the same result. Default: this process judges all.
+ * @throws the signal's reason; otherwise as evaluate does
+ */
 export async function scoreHeldOut(
 	model: GenerativeModel,
 	{ records, count }: SurveyedRecords,
@@ -14,16 +28,20 @@ export async function scoreHeldOut(
 	options: Pick<EvaluateOptions, "batch_size" | "max_new_tokens" | "use_cot" | "seed"> & Partial<GuidingOptions>,
 	name: string,
 	session: Session,
+	workers?: WorkerGroup,
 ): Promise<Evaluation> {
 	const { batch_size: batchSize, max_new_tokens: maxNewTokens, use_cot: useCot, seed } = options;
-	const stage = session.stage(name, count);
-	const rollouts = generateCoT(records, model, {
-		...{ batchSize, maxNewTokens, useCot, seed, promptTemplate, temperature: 0, signal: session.signal },
-		...guidingOptions(options),
-		onProgress: ({ done, tokensPerSecond }) => stage.update(done, count, `${tokensPerSecond.toFixed(0)} tokens/s`),
-	});
+	const share = workers ? Math.ceil((count - workers.rank) / workers.size) : count;
+	const stage = session.stage(name, share);
+	const { signal } = session;
+	const judge = (own: AsyncIterable<PreferenceRecord>) =>
+		generateCoT(own, model, {
+			...{ batchSize, maxNewTokens, useCot, seed, promptTemplate, temperature: 0, signal },
+			...guidingOptions(options),
+			onProgress: ({ done, tokensPerSecond }) => stage.update(done, share, `${tokensPerSecond.toFixed(0)} tokens/s`),
+		});
 	try {
-		return await evaluate(rollouts, { useCot });
+		return await evaluate(workers ? generateTogether(records, workers, judge, signal) : judge(records), { useCot });
 	} finally {
 		stage.end();
 	}

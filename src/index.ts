@@ -86,7 +86,7 @@ export {
 } from "./reward/calibration.js";
 export { correctAnswer } from "./reward/correct-answer.js";
 export { type Evaluation, evaluate } from "./reward/evaluate.js";
-export type { FilterReport } from "./reward/filter-report.js";
+export type { FilterReport, RecordCounts } from "./reward/filter-report.js";
 export {
 	type FilteredRecord,
 	type FilterRolloutsOptions,

@@ -105,11 +105,7 @@ export async function keepRollouts(
 ): Promise<SampleResult> {
 	const result = await writeJsonLines(files.rejected, (onRejected) =>
 		withExports(files, options, async (add) => {
-			const onRecord = async (record: FilteredRecord) => {
-				page?.add(record);
-				await add?.(record);
-			};
-			const kept = filterRollouts(rollouts, filters, { useCot, onRejected, onRecord });
+			const kept = filterRollouts(rollouts, filters, { useCot, onRejected, onRecord: add, counts: page });
 			await writeJsonArray(files.filtered, kept);
 			return kept.report;
 		}),

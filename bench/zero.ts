@@ -1,8 +1,8 @@
 /**
  * ZeRO's stages beside each other: what a process holds, and what a step sends and takes. `small` (64 M parameters), processes of one thread each on this
- * machine, 4 rows a step in micro-batches of one, AdamW in float32.
+ * machine, rows of some 100 tokens, one in a micro-batch, AdamW in float32.
  *
- *     npx tsx bench/zero.ts [--processes 2] [--steps 4] [--stages 0,1,2] [--out bench/results/zero.json]
+ *     npx tsx bench/zero.ts [--processes 2] [--steps 4] [--stages 0,1,2] [--rows 4] [--characters 100] [--out bench/results/zero.json]
  *
  * Memory is measured, not counted: tensors that are alive between two steps, and the process's resident set between them and at its peak. Bytes sent are the
  * loopback interface's, so nothing else should use it. Times on a shared machine are an order of magnitude.
@@ -30,6 +30,10 @@ interface Job {
 	rank: number;
 	stage: ZeroStage;
 	steps: number;
+	/** Of a step. */
+	rows: number;
+	/** Of a row's question. */
+	characters: number;
 }
 
 interface Measured {
@@ -41,8 +45,8 @@ interface Measured {
 	sent_by_all_MiB_per_step: number;
 	step_s: number[];
 	waiting_s_per_step: number;
-	/** When a quarter, half, … of a step's bytes had been sent, as a part of its time: the last step's. */
-	sent_quarters_at: number[];
+	/** When 2, 25, 50, 75 and 99 % of a step's bytes had been sent, as parts of its time: the last step's. */
+	sent_parts_at: number[];
 	loss: number[];
 }
 
@@ -50,6 +54,8 @@ const { values } = parseArgs({
 	options: {
 		processes: { type: "string", default: "2" },
 		steps: { type: "string", default: "4" },
+		rows: { type: "string", default: "4" },
+		characters: { type: "string", default: "100" },
 		stages: { type: "string", default: "0,1,2" },
 		out: { type: "string", default: fileURLToPath(new URL("results/zero.json", import.meta.url)) },
 		job: { type: "string" },
@@ -65,14 +71,18 @@ async function compare(processes: number, steps: number): Promise<void> {
 	const results: ({ stage: number; rank: number } & Measured)[] = [];
 	for (const stage of values.stages.split(",").map(Number) as ZeroStage[]) {
 		const workers = (await freePorts(processes)).map((port) => `127.0.0.1:${port}`);
-		const measured = await Promise.all(workers.map((_, rank) => start({ folder, workers, rank, stage, steps })));
+		const measured = await Promise.all(
+			workers.map((_, rank) =>
+				start({ folder, workers, rank, stage, steps, rows: Number(values.rows), characters: Number(values.characters) }),
+			),
+		);
 		results.push(...measured.map((of, rank) => ({ stage, rank, ...of })));
 		for (const [rank, of] of measured.entries()) console.log(JSON.stringify({ stage, rank, ...of }));
 	}
 	const machine = { cores: cpus().length, cpu: cpus()[0].model, shared: true };
 	writeFileSync(
 		values.out,
-		`${JSON.stringify({ machine, processes, threadsPerProcess: 1, model: "small, 64 M parameters", results }, null, "\t")}\n`,
+		`${JSON.stringify({ machine, processes, threadsPerProcess: 1, rows: values.rows, characters: values.characters, model: "small, 64 M parameters", results }, null, "\t")}\n`,
 	);
 }
 
@@ -89,14 +99,14 @@ async function start(job: Job): Promise<Measured> {
 }
 
 /** One process of a run. */
-async function measure({ folder, workers, rank, stage, steps }: Job): Promise<Measured> {
+async function measure({ folder, workers, rank, stage, steps, rows: rowsPerStep, characters }: Job): Promise<Measured> {
 	const group = await joinWorkers({ workers, rank, backend: "native-cpu", timeout: 300 });
 	await using model = await loadModel(folder, { backend: "native-cpu", trainable: true });
 	const [weights, loaded] = [memory().numBytes, process.memoryUsage().rss];
-	const words = Array.from({ length: 60 }, (_, i) => `w${i}`).join(" ");
-	const rows = Array.from({ length: 4 * steps }, (_, i) => ({
+	const words = Array.from({ length: characters }, (_, i) => `w${i}`).join(" ");
+	const rows = Array.from({ length: rowsPerStep * steps }, (_, i) => ({
 		messages: [
-			{ role: "user" as const, content: `${i % 4} ${words.slice(0, 100)}` },
+			{ role: "user" as const, content: `${i % 4} ${words.slice(0, characters)}` },
 			{ role: "assistant" as const, content: words.slice(0, 60) },
 		],
 	}));
@@ -113,7 +123,7 @@ async function measure({ folder, workers, rank, stage, steps }: Job): Promise<Me
 		});
 	};
 	const { history } = await new Trainer(model, {
-		...{ trainBatchSize: 4, microTrainBatchSize: 1, maxEpochs: 1, learningRate: 1e-4, zeroStage: stage, workers: group },
+		...{ trainBatchSize: rowsPerStep, microTrainBatchSize: 1, maxEpochs: 1, learningRate: 1e-4, zeroStage: stage, workers: group },
 		onEvent: (event) => event.type === "step" && note(),
 	}).fit(rows);
 	clearInterval(sampling);
@@ -129,15 +139,15 @@ async function measure({ folder, workers, rank, stage, steps }: Job): Promise<Me
 		sent_by_all_MiB_per_step: mib((last.sent - first.sent) / between),
 		step_s: at.slice(1).map(({ time }, i) => round((time - at[i].time) / 1000)),
 		waiting_s_per_step: round((last.waited - first.waited) / between),
-		sent_quarters_at: quarters(lastStep),
+		sent_parts_at: parts(lastStep),
 		loss: history.map(({ loss }) => loss),
 	};
 }
 
-/** A step's samples → when each quarter of its bytes was there, from 0 to 1. */
-function quarters(samples: { time: number; sent: number }[]): number[] {
+/** A step's samples → when parts of its bytes were there, from 0 to 1. */
+function parts(samples: { time: number; sent: number }[]): number[] {
 	const [first, last] = [samples[0], samples[samples.length - 1]];
-	return [0.25, 0.5, 0.75, 0.99].map((part) => {
+	return [0.02, 0.25, 0.5, 0.75, 0.99].map((part) => {
 		const reached = samples.find(({ sent }) => sent - first.sent >= part * (last.sent - first.sent)) ?? last;
 		return round((reached.time - first.time) / (last.time - first.time));
 	});

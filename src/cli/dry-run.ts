@@ -11,6 +11,7 @@ import {
 	readPreferencePairs,
 	selectBackend,
 	surveyRows,
+	type ZeroStage,
 } from "../index.js";
 import type { TrainOptions } from "./options.js";
 import type { Session } from "./session.js";
@@ -38,11 +39,14 @@ export async function dryRun(options: TrainOptions, session: Session): Promise<v
 	const { reason } = await selectBackend(options.backend);
 	session.note(`backend: ${reason}`);
 	const bfloat16 = options.bf16 || options.dtype === "bfloat16";
+	const processes = options.workers?.length ?? options.processes;
+	if (processes > 1) session.note(`memory is that of one of ${processes} processes, each on a device of its own`);
 	const plan = planTraining(shape, {
 		...survey,
 		dtype: bfloat16 ? "bfloat16" : "float32",
 		...{ trainBatchSize: rowsEach * options.train_batch_size, microTrainBatchSize: rowsEach * options.micro_train_batch_size },
 		...{ maxEpochs: options.max_epochs, maxSteps: options.max_steps, gradientCheckpointing: options.gradient_checkpointing },
+		...{ processes, zeroStage: Number(options.zero_stage ?? 0) as ZeroStage },
 		...{ optimizer: options.optim, freeze: options.freeze, flopsPerSecond: await measureProducts({ bfloat16 }) },
 	});
 	if (pairs)

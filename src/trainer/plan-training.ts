@@ -10,6 +10,7 @@ import type { BatchShape, ModelShape } from "../model/generative-model.js";
 import { frozenBy, trainableParameters } from "./freeze.js";
 import { paddedLength } from "./labelled-batch.js";
 import type { OptimizerName } from "./make-optimizer.js";
+import type { ZeroStage } from "./sharding/exchange-with.js";
 
 /** Node with TensorFlow's library, before any weight: 490 MiB on Linux. */
 const RUNTIME_BYTES = 490 * 2 ** 20;
@@ -48,6 +49,10 @@ export interface PlanTrainingOptions {
 	gradientCheckpointing?: boolean;
 	optimizer?: OptimizerName;
 	freeze?: readonly string[];
+	/** Processes, each on a device of its own: the plan is one's. Default 1. */
+	processes?: number;
+	/** What they share out; see TrainerOptions. Default 0. */
+	zeroStage?: ZeroStage;
 	/** Memory there is, in bytes. Default: this machine's, or what its container may use. */
 	memory?: number;
 	/** Operations per second of large products, to estimate time by. Default: no estimate. */
@@ -115,7 +120,7 @@ export function planTraining(shape: ModelShape, options: PlanTrainingOptions): T
 
 function memoryOf(shape: ModelShape, options: PlanTrainingOptions): TrainingPlan["memory"] {
 	const { freeze = [], dtype = "float32", optimizer: name = "adamw", gradientCheckpointing = false } = options;
-	const { trainBatchSize = 8, microTrainBatchSize = 1 } = options;
+	const { trainBatchSize = 8, microTrainBatchSize = 1, processes = 1, zeroStage = 0 } = options;
 	const bfloat16 = dtype === "bfloat16";
 	const trained = trainableParameters(shape.parameters, freeze);
 	const sizes = [...trained.values()].map(product);
@@ -124,10 +129,13 @@ function memoryOf(shape: ModelShape, options: PlanTrainingOptions): TrainingPlan
 	// In bfloat16 a trained matrix is rounded for its products, and both passes use the one rounding.
 	const weights = FLOAT * total + (bfloat16 ? 2 * (total + frozenElements) : FLOAT * frozenElements);
 	const shared = sizes.filter((size) => size <= BUCKET_ELEMENTS).reduce((sum, size) => sum + size, 0);
-	const accumulates = microTrainBatchSize < trainBatchSize;
-	const gradients = FLOAT * (total + (accumulates ? Math.max(shared, total / 2) : shared));
+	const accumulates = microTrainBatchSize < trainBatchSize / processes;
+	// In shards: the old sums and the new, and at most a micro-batch's gradients on their way.
+	const besides = zeroStage === 2 ? (2 * total) / processes : accumulates ? Math.max(shared, total / 2) : shared;
+	const gradients = FLOAT * (total + besides);
 	const update = UPDATE_HELD[name] * FLOAT * Math.min(total, Math.max(BUCKET_ELEMENTS, ...sizes));
-	const optimizer = name === "adamw" ? 2 * FLOAT * total : FLOAT * factored(trained.values());
+	const moments = (2 * FLOAT * total) / (zeroStage > 0 ? processes : 1);
+	const optimizer = name === "adamw" ? moments : FLOAT * factored(trained.values());
 	const [activations, activationsOtherwise] = [gradientCheckpointing, !gradientCheckpointing].map((checkpointing) =>
 		activationBytes(shape, options, checkpointing),
 	);

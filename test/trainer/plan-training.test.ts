@@ -51,6 +51,19 @@ describe("what changes the plan", () => {
 		expect(adafactor.memory.optimizer).toBeLessThan(adamw.memory.optimizer / 500);
 	});
 
+	it("processes share out moments, then gradients", async () => {
+		const one = { trainBatchSize: 64, processes: 8 };
+		const [whole, moments, gradients] = [await plan(one), await plan({ ...one, zeroStage: 1 }), await plan({ ...one, zeroStage: 2 })];
+		expect(whole.memory).toEqual((await plan({ trainBatchSize: 64 })).memory);
+		expect(moments.memory).toEqual({
+			...whole.memory,
+			optimizer: whole.memory.optimizer / 8,
+			peak: whole.memory.peak - (7 / 8) * whole.memory.optimizer,
+		});
+		expect(gradients.memory.optimizer).toBe(moments.memory.optimizer);
+		expect(gradients.memory.gradients).toBe(5 * whole.parameters); // on their way, and two shards of an eighth
+	});
+
 	it("what is frozen has neither moments nor gradients, and in bfloat16 no float32 weights", async () => {
 		const freeze = ["vision_tower", "merger"];
 		const [all, frozen, narrow] = [await plan({}), await plan({ freeze }), await plan({ freeze, dtype: "bfloat16" })];

@@ -1,21 +1,38 @@
 /** Scores a judge on held-out pairs, and the table that people read. */
 import Table from "cli-table3";
-import { type Evaluation, evaluate, formatProportion, type GenerativeModel, generateCoT, OUTCOMES } from "../index.js";
+import {
+	drawJudgements,
+	type Evaluate,
+	type Evaluation,
+	evaluate,
+	formatProportion,
+	type GenerativeModel,
+	generateCoT,
+	type JudgedRollout,
+	OUTCOMES,
+} from "../index.js";
 import { guidingOptions } from "./guiding.js";
 import type { EvaluateOptions, GuidingOptions } from "./options.js";
 import type { SurveyedRecords } from "./records.js";
 import type { Session } from "./session.js";
+
+export interface AskingOptions
+	extends Pick<EvaluateOptions, "batch_size" | "max_new_tokens" | "use_cot" | "seed">,
+		Partial<GuidingOptions> {
+	/** Given each judgement with what became of it. */
+	onJudged?: (judgement: JudgedRollout) => void;
+}
 
 /** @param name of the stage, for its bar. @throws the signal's reason; otherwise as evaluate does. */
 export async function scoreHeldOut(
 	model: GenerativeModel,
 	{ records, count }: SurveyedRecords,
 	promptTemplate: string | undefined,
-	options: Pick<EvaluateOptions, "batch_size" | "max_new_tokens" | "use_cot" | "seed"> & Partial<GuidingOptions>,
+	options: AskingOptions,
 	name: string,
 	session: Session,
 ): Promise<Evaluation> {
-	const { batch_size: batchSize, max_new_tokens: maxNewTokens, use_cot: useCot, seed } = options;
+	const { batch_size: batchSize, max_new_tokens: maxNewTokens, use_cot: useCot, seed, onJudged } = options;
 	const stage = session.stage(name, count);
 	const rollouts = generateCoT(records, model, {
 		...{ batchSize, maxNewTokens, useCot, seed, promptTemplate, temperature: 0, signal: session.signal },
@@ -23,10 +40,26 @@ export async function scoreHeldOut(
 		onProgress: ({ done, tokensPerSecond }) => stage.update(done, count, `${tokensPerSecond.toFixed(0)} tokens/s`),
 	});
 	try {
-		return await evaluate(rollouts, { useCot });
+		return await evaluate(rollouts, { useCot, onJudged });
 	} finally {
 		stage.end();
 	}
+}
+
+/** @param shown pairs whose judgements go to the log of the training, the same each time. @returns what a trainer asks between steps */
+export function scoreWhileTraining(
+	heldOut: SurveyedRecords,
+	question: string | undefined,
+	asking: AskingOptions,
+	shown: number,
+	session: Session,
+): Evaluate {
+	return async (model, step) => {
+		const drawn = drawJudgements(shown);
+		const named = { ...asking, onJudged: drawn.add };
+		const { accuracy, parseRate, saysImage1 } = await scoreHeldOut(model, heldOut, question, named, `evaluate ${step}`, session);
+		return { scores: { accuracy, parseRate, saysImage1 }, judgements: drawn.judgements() };
+	};
 }
 
 const percent = (share: number) => (Number.isNaN(share) ? "–" : `${(100 * share).toFixed(1)} %`);

@@ -13,7 +13,7 @@ import {
 } from "../index.js";
 import { convertJudgements } from "./convert.js";
 import { chooseFilters } from "./filters.js";
-import { evaluationTable, scoreHeldOut } from "./held-out.js";
+import { evaluationTable, scoreHeldOut, scoreWhileTraining } from "./held-out.js";
 import { Interrupted, interruptedWith } from "./interrupt.js";
 import { openJudge } from "./open-judge.js";
 import type { RunOptions } from "./options.js";
@@ -146,7 +146,12 @@ async function improve(
 	// Opened anew: in bfloat16, sampling keeps half-size weights and training float32 ones.
 	await using model = await openJudge(part?.trainFrom ?? options.model_path, options, session, { trainable: true, freeze: options.freeze });
 	const dataRoot = relative_paths ? image_root : undefined;
-	const own = { savePath: files.checkpoint, logDir: files.logs, dataRoot, question, resumeFromCheckpoint };
+	const watched = part?.dev ?? heldOut; // in rounds, the held-out pairs choose nothing
+	const evaluate =
+		watched && options.eval_steps !== undefined
+			? scoreWhileTraining(watched, question, asking, options.log_judgements, session)
+			: undefined;
+	const own = { savePath: files.checkpoint, logDir: files.logs, dataRoot, question, resumeFromCheckpoint, evaluate };
 	const { steps, finalLoss } = await fineTune(model, [files.conversations], options, own, session);
 	remaining.shift();
 	session.print(`${conversations} conversations, ${steps} steps, loss ${finalLoss.toFixed(4)}`);

@@ -14,7 +14,7 @@ import { defineCommand } from "./define-command.js";
 import { dryRun } from "./dry-run.js";
 import { refuseEngineFlags } from "./engines/check-engine-flags.js";
 import { handOver } from "./engines/hand-over.js";
-import { scoreHeldOut } from "./held-out.js";
+import { scoreWhileTraining } from "./held-out.js";
 import { interruptedWith } from "./interrupt.js";
 import { endWithLauncher, launchWorkers } from "./launch-workers.js";
 import { openJudge } from "./open-judge.js";
@@ -27,7 +27,7 @@ import { quietSession, type Session } from "./session.js";
 const DROPPED_SHOWN = 5;
 
 /** What `train` and `run` decide themselves; the rest of the trainer's options are flags. */
-type FineTuneOptions = Pick<TrainerOptions, "dataRoot" | "logDir" | "evaluate" | "resumeFromCheckpoint" | "workers"> & {
+type FineTuneOptions = Pick<TrainerOptions, "dataRoot" | "logDir" | "evaluate" | "evalDataset" | "resumeFromCheckpoint" | "workers"> & {
 	savePath: string;
 	/** Goes into every checkpoint. */
 	question: string | undefined;
@@ -73,6 +73,7 @@ export async function fineTune(
 			}
 			if (event.type === "early-stop") note(`stopped early after step ${event.step}: the last evaluations brought nothing better`);
 			if (event.type === "damaged-checkpoint") note(`${event.dir} is passed over: ${event.damage}`);
+			if (event.type === "eval-dropped") note(`held-out row ${event.row} is left out, ${event.reason}: ${event.detail}`);
 			if (event.type === "dropped" && ++dropped <= DROPPED_SHOWN)
 				note(`row ${event.row} is not trained on, ${event.reason}: ${event.detail}`);
 		},
@@ -144,17 +145,25 @@ async function train(options: TrainOptions, session: Session, join?: () => Promi
 	const resumeFromCheckpoint = resume === "auto" ? (goesOn && hasCheckpoints(savePath) ? savePath : undefined) : resume;
 	const resuming = resumeFromCheckpoint !== undefined;
 	const writes = !options.rank;
-	const inputs = [pretrain, ...(options.adapter ? [options.adapter] : []), ...train_data, ...dataFiles(options.eval_data_path ?? [])];
+	const inputs = [
+		pretrain,
+		...(options.adapter ? [options.adapter] : []),
+		...train_data,
+		...(options.eval_dataset ?? []),
+		...dataFiles(options.eval_data_path ?? []),
+	];
 	const outputs = logDir === undefined ? [savePath] : [savePath, logDir];
 	if (writes) await claimOutputs(outputs, inputs, options.overwrite || resuming || goesOn);
 	await checkConversations(train_data, session);
+	if (options.eval_dataset) await checkConversations(options.eval_dataset, session);
 	const question = await chooseQuestion(options, options.adapter ?? pretrain, session);
 	const workers = await join?.();
 	try {
 		const evaluate = await heldOutScores(options, question, session);
 		await using model = await openJudge(pretrain, options, session, { trainable: true, freeze: options.freeze });
 		if (!resuming && writes) await clearOutputs({ checkpoint: savePath, logs: logDir });
-		const own = { savePath, logDir, dataRoot: options.data_root, resumeFromCheckpoint, evaluate, question, workers };
+		const evalDataset = options.eval_dataset && allConversations(options.eval_dataset);
+		const own = { savePath, logDir, dataRoot: options.data_root, resumeFromCheckpoint, evaluate, evalDataset, question, workers };
 		const { steps, finalLoss, evaluations } = await fineTune(model, train_data, options, own, session);
 		for (const { step, scores } of evaluations) session.print(`step ${step}: ${JSON.stringify(scores)}`);
 		session.print(
@@ -175,8 +184,5 @@ async function heldOutScores(options: TrainOptions, question: string | undefined
 		use_cot: options.use_cot,
 		seed: options.seed,
 	};
-	return async (model, step) => {
-		const { accuracy, parseRate, saysImage1 } = await scoreHeldOut(model, heldOut, question, asking, `evaluate ${step}`, session);
-		return { accuracy, parseRate, saysImage1 };
-	};
+	return scoreWhileTraining(heldOut, question, asking, options.log_judgements, session);
 }

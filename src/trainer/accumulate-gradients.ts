@@ -49,6 +49,8 @@ export interface AccumulatedGradients {
 	gradNorm: number;
 	/** Examples of micro-batches whose loss is not a number or infinite, among this process's. */
 	nonFinite: TrainingExample[];
+	/** Examples. */
+	samples: number;
 	/** Tokens of all examples. */
 	tokens: number;
 	/** Positions that were computed: the tokens, and what filled their rows up. */
@@ -70,8 +72,8 @@ export async function accumulateGradients(
 	const batches = Array.from({ length: Math.ceil(rows.length / microTrainBatchSize) }, (_, i) =>
 		rows.slice(i * microTrainBatchSize, (i + 1) * microTrainBatchSize),
 	);
-	const { labelTokens, tokens, positions } = await countTogether(examples, batches, signal, exchange);
-	if (tokens === 0) return { gradients: [], loss: 0, gradNorm: 0, nonFinite: [], tokens, positions };
+	const { labelTokens, samples, tokens, positions } = await countTogether(examples, batches, signal, exchange);
+	if (tokens === 0) return { gradients: [], loss: 0, gradNorm: 0, nonFinite: [], samples, tokens, positions };
 	const losses: Scalar[] = [];
 	const reached = new Set<number>();
 	// Sums begin at zeros, so that the first micro-batch needs no graph of its own; alone, it is the sum.
@@ -100,7 +102,7 @@ export async function accumulateGradients(
 		const { shares, gradNorm } = await readBack(losses, sums);
 		const nonFinite = batches.filter((_, i) => !Number.isFinite(shares[i])).flatMap((mine) => mine.flatMap(({ examples }) => examples));
 		const [loss] = await exchange.sum([shares.reduce((sum, share) => sum + share, 0)]);
-		return { gradients: sums, loss, gradNorm, nonFinite, tokens, positions };
+		return { gradients: sums, loss, gradNorm, nonFinite, samples, tokens, positions };
 	} catch (error) {
 		disposeGradients(sums);
 		throw error;
@@ -119,9 +121,10 @@ async function countTogether(
 	batches: readonly TrainingRowOfBatch[][],
 	signal: AbortSignal | undefined,
 	exchange: GradientExchange,
-): Promise<Record<"labelTokens" | "tokens" | "positions", number>> {
-	const [labelTokens, tokens, positions, stopping] = await exchange.sum([
+): Promise<Record<"labelTokens" | "samples" | "tokens" | "positions", number>> {
+	const [labelTokens, samples, tokens, positions, stopping] = await exchange.sum([
 		examples.reduce((n, example) => n + countLabels(example.encoded), 0),
+		examples.length,
 		batches.flat().reduce((n, { encoded }) => n + encoded.inputIds.length, 0),
 		batches.reduce((n, mine) => n + paddedSize(mine), 0),
 		signal?.aborted ? 1 : 0,
@@ -130,7 +133,7 @@ async function countTogether(
 		signal?.throwIfAborted();
 		throw new StoppedElsewhereError();
 	}
-	return { labelTokens, tokens, positions };
+	return { labelTokens, samples, tokens, positions };
 }
 
 /** The step's one read-back. */

@@ -14,6 +14,7 @@ import { conversationKey, nameRow, type TrainingRow } from "./collate.js";
 import { conversationMessages } from "./conversation-messages.js";
 import { DroppedRows } from "./dropped-rows.js";
 import { isExhausted } from "./early-stopping.js";
+import { Evaluator } from "./evaluator.js";
 import { findCheckpoint } from "./find-checkpoint.js";
 import { holdFrozen, trainableParameters } from "./freeze.js";
 import { ALONE, agree, exchangeWith } from "./gradient-exchange.js";
@@ -23,10 +24,12 @@ import { MetricsLog } from "./metrics-log.js";
 import { MicroStep } from "./micro-step.js";
 import { identify } from "./run-identity.js";
 import { loadSteps, measureLengths } from "./step-loader.js";
+import { StepMeter } from "./step-meter.js";
 import { stepSeed } from "./step-seed.js";
 import { decisiveOptions, resolveOptions, resolveSchedule, type TrainerOptions } from "./trainer-options.js";
 import { checkpointFolder, readTrainerState, restoreTraining, saveTrainingCheckpoint, type TrainerState } from "./training-checkpoint.js";
 import { type EvaluationRecord, NonFiniteLossError, type StepRecord, type TrainResult } from "./training-events.js";
+import { evaluationScalars, stepScalars } from "./training-scalars.js";
 
 export type { TrainerOptions } from "./trainer-options.js";
 
@@ -51,7 +54,7 @@ export class Trainer {
 		const options = resolveOptions(this.options);
 		const { trainBatchSize, microTrainBatchSize, gradientCheckpointing, eager, maxEpochs, seed, promptMaxLen } = options;
 		const { optimizer: optimizerName, betas, weightDecay, maxGradNorm, freeze, labelSmoothing, neftuneNoiseAlpha } = options;
-		const { evaluate, evalEvery, saveSteps, saveTotalLimit, loggingSteps, onEvent } = options;
+		const { evalEvery, saveSteps, saveTotalLimit, loggingSteps, onEvent } = options;
 		const { savePath, dataRoot, logDir, resumeFromCheckpoint, signal } = options;
 
 		const rows = await collectRows(source, dataRoot);
@@ -76,6 +79,7 @@ export class Trainer {
 		let run: TrainerState = { step: 0, identity, history: [], evaluations: [] };
 		let lastCheckpoint: string | undefined;
 		let log: MetricsLog | undefined;
+		let evaluator: Evaluator | undefined;
 
 		const best = () => bestOf(run.evaluations, options.bestMetric, options.greaterIsBetter);
 		const save = async (folder: string) => {
@@ -88,11 +92,12 @@ export class Trainer {
 		};
 		const evaluateWhenDue = async () => {
 			const due = run.step % evalEvery === 0 || run.step === totalSteps;
-			if (!evaluate || !due || run.evaluations.some(({ step }) => step === run.step)) return;
-			const scores = await evaluate(model, run.step);
+			if (!evaluator || !due || run.evaluations.some(({ step }) => step === run.step)) return;
+			const { scores, judgements, seconds } = await evaluator.run(run.step);
 			run.evaluations.push({ step: run.step, scores });
-			onEvent({ type: "eval", step: run.step, scores });
-			await log?.write(run.step, Object.fromEntries(Object.entries(scores).map(([name, score]) => [`eval/${name}`, score])));
+			onEvent({ type: "eval", step: run.step, scores, judgements, seconds });
+			await log?.write(run.step, evaluationScalars(scores, seconds));
+			await log?.judgements(run.step, judgements);
 			if (savePath !== undefined && best()?.step === run.step) await save(savePath);
 		};
 		/** In all processes alike: where one has had enough, whose evaluation may differ in a bit. */
@@ -111,6 +116,7 @@ export class Trainer {
 			}
 			await agree(workers, "checkpoint to go on from", run.step);
 			await exchange.shareParameters();
+			evaluator = await Evaluator.open(model, options);
 			if (logDir !== undefined && writes) log = await MetricsLog.open(logDir, resumeFromCheckpoint === undefined ? undefined : run.step);
 			const firstStep = run.step;
 			const started = performance.now();
@@ -121,11 +127,11 @@ export class Trainer {
 			for await (const { step, epoch, examples, dropped: lost } of loadSteps(rows, model.processor, {
 				...{ ...encoding, trainBatchSize, seed, lengths, firstStep, totalSteps: lastStep, share: workers },
 			})) {
-				const stepStarted = performance.now();
+				const meter = new StepMeter();
 				if (step === firstStep || step % stepsPerEpoch === 0) onEvent({ type: "epoch", epoch, maxEpochs });
 				dropped.add(lost);
 				const graphs = microStep.signatures;
-				const { gradients, loss, gradNorm, nonFinite, tokens, positions } = await accumulateGradients(model, examples, {
+				const { gradients, loss, gradNorm, nonFinite, samples, tokens, positions } = await accumulateGradients(model, examples, {
 					...{ microTrainBatchSize, microStep, buckets, packing, signal, exchange },
 					embeddingNoise: noiseOf(neftuneNoiseAlpha, seed, step),
 					dropoutSeedOf: ({ row }) => stepSeed(seed ^ DROPOUT, step, row),
@@ -138,14 +144,15 @@ export class Trainer {
 					disposeGradients(gradients);
 					if (!finite) throw new NonFiniteLossError(step + 1, loss, gradNorm, nonFinite.length > 0 ? nonFinite : examples, lastCheckpoint);
 
-					const tokensPerSecond = (1000 * tokens) / (performance.now() - stepStarted);
+					const cost = meter.read(samples);
+					const tokensPerSecond = tokens / cost.seconds;
 					const padding = 1 - tokens / positions;
 					const record: StepRecord = { step: step + 1, epoch, loss, learningRate: lr, gradNorm, tokensPerSecond, tokens, padding };
 					run.history.push(record);
 					const secondsPerStep = (performance.now() - started) / 1000 / (step + 1 - firstStep);
 					const etaSeconds = secondsPerStep * (totalSteps - step - 1);
-					onEvent({ type: "step", totalSteps, etaSeconds, rows: examples.map(({ row }) => row), ...record });
-					if (record.step % loggingSteps === 0) await log?.write(record.step, trainScalars(record));
+					onEvent({ type: "step", totalSteps, etaSeconds, rows: examples.map(({ row }) => row), ...record, ...cost });
+					if (record.step % loggingSteps === 0) await log?.write(record.step, stepScalars(record, cost));
 				}
 				run.step = step + 1;
 				await evaluateWhenDue();
@@ -163,6 +170,7 @@ export class Trainer {
 			exchange.dispose();
 			microStep.dispose();
 			optimizer.dispose();
+			evaluator?.dispose();
 			thaw();
 			await log?.[Symbol.asyncDispose]();
 		}
@@ -217,15 +225,5 @@ function summarize(
 		...{ steps, finalLoss: history.at(-1)?.loss ?? Number.NaN, history, evaluations },
 		...(best && { best: { ...best, ...dir } }),
 		...{ padding: positions === 0 ? 0 : 1 - tokens / positions, ...rest },
-	};
-}
-
-function trainScalars({ loss, learningRate, gradNorm, tokensPerSecond, padding }: StepRecord): Record<string, number> {
-	return {
-		"train/loss": loss,
-		"train/learning_rate": learningRate,
-		"train/grad_norm": gradNorm,
-		"train/tokens_per_second": tokensPerSecond,
-		"train/padding": padding,
 	};
 }

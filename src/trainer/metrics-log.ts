@@ -14,7 +14,7 @@ import { type EncodedPictures, encodeFileVersion, encodePictures, encodeScalars,
 import { WandbHistory } from "./wandb-history.js";
 
 export class MetricsLog implements AsyncDisposable {
-	/** Tags of pictures in the event file: they don't change, and are there once. */
+	/** Judgements whose pictures are in the event file: they don't change, and are there once. */
 	private readonly shown = new Set<string>();
 
 	private constructor(
@@ -47,7 +47,7 @@ export class MetricsLog implements AsyncDisposable {
 		await this.events.write(encodeScalars(now, step, scalars));
 	}
 
-	/** Each under a tag of its pair and shown order: the same pairs at several steps can be followed through them. */
+	/** Each under tags of its pair and shown order (a tag is of one kind): the same pairs at several steps can be followed through them. */
 	async judgements(step: number, judgements: readonly JudgedRollout[]): Promise<void> {
 		const now = Date.now() / 1000;
 		for (const judgement of judgements) {
@@ -58,7 +58,7 @@ export class MetricsLog implements AsyncDisposable {
 			const tag = `judgements/${key.slice(0, 8)}/${order[0] === 0 ? "stored" : "swapped"}`;
 			const missing = this.shown.has(tag) ? [] : await this.showPictures(now, step, tag, images);
 			const text = [judgementText(judgement), ...missing.map(codeBlock)].join("\n\n");
-			await this.events.write(encodeTexts(now, step, { [tag]: text }));
+			await this.events.write(encodeTexts(now, step, { [`${tag}/text`]: text }));
 		}
 	}
 
@@ -72,7 +72,7 @@ export class MetricsLog implements AsyncDisposable {
 			height: Math.max(...pictures.map(({ height }) => height)),
 			files: pictures.map(({ file }) => file),
 		};
-		if (pictures.length > 0) await this.events.write(encodePictures(now, step, { [tag]: pair }));
+		if (pictures.length > 0) await this.events.write(encodePictures(now, step, { [`${tag}/images`]: pair }));
 		return all.flatMap((picture) => ("reason" in picture ? [picture.reason] : []));
 	}
 

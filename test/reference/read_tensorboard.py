@@ -41,5 +41,4 @@ for tag, info in json.loads(get("images/tags"))["train"].items():
     for sample in range(info["samples"]):
         for image in json.loads(get("images/images", run="train", tag=tag, sample=sample)):
             picture = Image.open(io.BytesIO(get(f"images/individualImage", **dict(urllib.parse.parse_qsl(image["query"])))))
-            shown = f"{image['width']}x{image['height']}"
-            print(f"\npicture {tag}, step {image['step']}, sample {sample}: {picture.format} {picture.size}, shown in {shown}")
+            print(f"\npicture {tag}, step {image['step']}, sample {sample}: {picture.format} {picture.size}")

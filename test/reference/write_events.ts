@@ -27,7 +27,7 @@ for (const step of [1, 2, 3]) {
 await training[Symbol.asyncDispose]();
 
 const sampling = await MetricsLog.open(join(folder, "sample"));
-const kept = filterRollouts([rollout(1, judgement(1)), rollout(2, judgement(2)), rollout(3, "?")], [wellFormed(), correct()]);
+const kept = filterRollouts([rollout(0, judgement(2)), rollout(1, judgement(1)), rollout(2, "?")], [wellFormed(), correct()]);
 for await (const _ of kept);
 const input = { rows: 5, records: 3, bad: { "missing-image": 2 }, ties: 0 } as const;
 await sampling.write(kept.report.total, samplingScalars(kept.report, input));

@@ -90,8 +90,8 @@ describe("judgements", () => {
 		const shown = await shownOf();
 		const tags = (plugin: string) => shown.filter((value) => value.plugin === plugin).map(({ step, tag }) => `${step} ${tag}`);
 		const [swapped, stored] = ["judgements/key-0/swapped", "judgements/key-2/stored"];
-		expect(tags("text")).toEqual([`5 ${swapped}`, `5 ${stored}`, `10 ${swapped}`, `10 ${stored}`]);
-		expect(tags("images")).toEqual([`5 ${swapped}`, `5 ${stored}`]);
+		expect(tags("text")).toEqual([5, 10].flatMap((step) => [`${step} ${swapped}/text`, `${step} ${stored}/text`]));
+		expect(tags("images")).toEqual([`5 ${swapped}/images`, `5 ${stored}/images`]);
 
 		const [width, height, ...files] = shown.find(({ plugin }) => plugin === "images")?.strings ?? [];
 		const [first, second] = await Promise.all(files.map((file) => sharp(file).metadata()));

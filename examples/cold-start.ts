@@ -14,7 +14,16 @@
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { evaluate, generateCoT, initModel, loadDataset, loadModel, readPromptTemplate, Trainer, type TrainingRow } from "../src/index.js";
+import {
+	evaluate,
+	generateCoT,
+	initModel,
+	loadDataset,
+	loadModel,
+	readPromptTemplate,
+	Trainer,
+	type TrainingConversation,
+} from "../src/index.js";
 import { drawInitialWeights } from "./cold-start/initial-weights.js";
 import { drillLesson, judgeLesson, type Lesson, lookLesson, misjudgeLesson, seeLesson } from "./cold-start/lessons.js";
 import { renderPicturePool } from "./cold-start/picture-pool.js";
@@ -49,7 +58,7 @@ const model = values.from ? await loadModel(values.from, { trainable: true }) : 
 if (!values.from) drawInitialWeights(model, seed);
 log(model.backendReason);
 
-function row({ human, gpt, images }: Lesson): TrainingRow {
+function row({ human, gpt, images }: Lesson): TrainingConversation {
 	return {
 		conversations: [
 			{ from: "human", value: human },
@@ -61,7 +70,7 @@ function row({ human, gpt, images }: Lesson): TrainingRow {
 
 async function stage(name: string, steps: number, learningRate: number, lesson: (i: number) => Lesson): Promise<void> {
 	if (steps === 0) return;
-	const rows = Array.from({ length: steps * BATCH }, (_, i) => () => row(lesson(i)) as Exclude<TrainingRow, () => unknown>);
+	const rows = Array.from({ length: steps * BATCH }, (_, i) => () => row(lesson(i)));
 	const savePath = join(values.output_path, name);
 	const losses: number[] = [];
 	const trainer = new Trainer(model, {

@@ -143,6 +143,8 @@ export { type ImagePair, type OrderScore, type PairScore, type ScorePairOptions,
 export { rolloutSeed } from "./sampler/seed.js";
 // Conversations and training
 export type { DroppedRow, TrainingConversation, TrainingRow } from "./trainer/collate.js";
+export type { DpoOptions } from "./trainer/dpo.js";
+export type { HeldOutConversation } from "./trainer/evaluation-loss.js";
 export type { Evaluate, Evaluated, JudgedScores } from "./trainer/evaluator.js";
 export { EXPORT_LAYOUTS, type ExportLayout } from "./trainer/export/layouts.js";
 export { EXPORT_KINDS, type ExportKind } from "./trainer/export/training-rows.js";
@@ -161,9 +163,13 @@ export { LR_SCHEDULERS, type LrScheduler } from "./trainer/lr-schedule.js";
 export { OPTIMIZERS, type OptimizerName } from "./trainer/make-optimizer.js";
 export { MetricsLog } from "./trainer/metrics-log.js";
 export { type PlanTrainingOptions, planTraining, type TrainingPlan } from "./trainer/plan-training.js";
+export { PREFERENCE_LOSSES, type PreferenceLoss } from "./trainer/preference-loss.js";
+export type { PreferencePair } from "./trainer/preference-pair.js";
+export { readPreferencePairs } from "./trainer/read-preference-pairs.js";
 export { readConversations, type ShareGptConversation, writeConversations } from "./trainer/sharegpt.js";
 export type { StepCost } from "./trainer/step-meter.js";
 export { type RowSurvey, type SurveyRowsOptions, surveyRows } from "./trainer/survey-rows.js";
 export { type ToConversationOptions, toConversation } from "./trainer/to-conversation.js";
+export { toPreferencePairs } from "./trainer/to-preference-pairs.js";
 export { Trainer, type TrainerOptions } from "./trainer/trainer.js";
 export { NonFiniteLossError, type StepRecord, type TrainingEvent, type TrainResult } from "./trainer/training-events.js";

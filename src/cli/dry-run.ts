@@ -8,6 +8,7 @@ import {
 	planTraining,
 	readConversations,
 	readModelShape,
+	readPreferencePairs,
 	selectBackend,
 	surveyRows,
 } from "../index.js";
@@ -24,8 +25,9 @@ export async function dryRun(options: TrainOptions, session: Session): Promise<v
 		? await loadProcessor(pretrain, { minPixels: options.min_pixels, maxPixels })
 		: undefined;
 	const tokensPerImage = shape.tokensPerImage(maxPixels ?? USUAL_PIXELS);
+	const [pairs, rowsEach] = options.stage === "dpo" ? [true, 2] : [false, 1]; // a pair is two conversations
 	async function* rows() {
-		for (const file of files) yield* readConversations(file);
+		for (const file of files) yield* pairs ? bothAnswers(file) : readConversations(file);
 	}
 	const survey = await surveyRows(rows(), processor, { dataRoot, promptMaxLen, tokensPerImage });
 	session.note(
@@ -39,11 +41,22 @@ export async function dryRun(options: TrainOptions, session: Session): Promise<v
 	const plan = planTraining(shape, {
 		...survey,
 		dtype: bfloat16 ? "bfloat16" : "float32",
-		...{ trainBatchSize: options.train_batch_size, microTrainBatchSize: options.micro_train_batch_size },
+		...{ trainBatchSize: rowsEach * options.train_batch_size, microTrainBatchSize: rowsEach * options.micro_train_batch_size },
 		...{ maxEpochs: options.max_epochs, maxSteps: options.max_steps, gradientCheckpointing: options.gradient_checkpointing },
 		...{ optimizer: options.optim, freeze: options.freeze, flopsPerSecond: await measureProducts({ bfloat16 }) },
 	});
+	if (pairs)
+		session.note(
+			"a pair is two conversations; the pass over all of them before the first step, about a third of an epoch, is not in the time",
+		);
 	session.print(
 		`conversations  ${survey.rows}, ${survey.meanRow.toFixed(0)} tokens on average, the longest ${survey.longestRow}\n${formatTrainingPlan(plan)}`,
 	);
+}
+
+async function* bothAnswers(file: string) {
+	for await (const { conversations, chosen, rejected, images } of readPreferencePairs(file)) {
+		yield { conversations: [...conversations, chosen], images };
+		yield { conversations: [...conversations, rejected], images };
+	}
 }

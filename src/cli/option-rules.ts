@@ -3,6 +3,7 @@ import type { z } from "zod";
 import { isAdapterFolder, type PairMapping } from "../index.js";
 import type { modelFlags } from "./flag-groups.js";
 import { hasMapped } from "./option-values.js";
+import type { PreferenceChoice } from "./preference-flags.js";
 import { isRemote } from "./remote-judge.js";
 
 type Rule<T> = [holds: (options: T) => boolean, otherwise: { path: string[]; error: string }];
@@ -116,6 +117,32 @@ export const plansWhole = rule(
 		!o.dry_run || (o.lora_rank === 0 && o.adapter === undefined && !isAdapterFolder(o.pretrain)),
 	"dry_run",
 	"expected no adapter with it: the plan is that of training the model itself",
+);
+
+/** @param usual what the flag is where it is not given */
+export const withPairs = <N extends "pref_beta" | "pref_loss" | "pref_ftx" | "dpo_label_smoothing">(name: N, usual: PreferenceChoice[N]) =>
+	rule(
+		(o: PreferenceChoice) => o.stage === "dpo" || o[name] === usual,
+		name,
+		"expected --stage dpo with it: conversations have no rejected answers",
+	);
+
+export const pairsAlone = rule(
+	(o: { stage: string; packing: boolean }) => o.stage !== "dpo" || !o.packing,
+	"packing",
+	"expected none with --stage dpo: an answer's log-probability is that of a row of its own; --group_by_length saves padding, too",
+);
+
+export const pairsWithoutNoise = rule(
+	(o: { stage: string; neftune_noise_alpha: number }) => o.stage !== "dpo" || o.neftune_noise_alpha === 0,
+	"neftune_noise_alpha",
+	"expected 0 with --stage dpo: with noise the model would differ from its own reference before it has learned anything",
+);
+
+export const pairsUnsmoothed = rule(
+	(o: { stage: string; label_smoothing_factor: number }) => o.stage !== "dpo" || o.label_smoothing_factor === 0,
+	"label_smoothing_factor",
+	"expected 0 with --stage dpo: it is about labels of tokens; --dpo_label_smoothing is about those of pairs",
 );
 
 export const evalMappingGiven = mappingFor("eval_data_path", "eval_data_mapping");

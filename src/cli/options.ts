@@ -39,6 +39,9 @@ import {
 	oneBaseInRounds,
 	oneDtype,
 	oneKindOfWorkers,
+	pairsAlone,
+	pairsUnsmoothed,
+	pairsWithoutNoise,
 	passRatesInOrder,
 	patternsInOrder,
 	plansWhole,
@@ -48,8 +51,10 @@ import {
 	roundsHaveJournals,
 	samplesDiffer,
 	scaledAdapter,
+	withPairs,
 } from "./option-rules.js";
 import { adapterFolder, checkpointFolder, conversationFiles, judge } from "./option-values.js";
+import { preferenceFlags } from "./preference-flags.js";
 import { rayFlags } from "./ray/ray-flags.js";
 
 export const sampleOptions = z
@@ -103,7 +108,13 @@ export const trainOptions = z
 	.strictObject({
 		pretrain: flag(checkpointFolder(), "the model to fine-tune", "DIR"),
 		save_path: flag(text(), "receives the fine-tuned model and checkpoint-<step> folders", "DIR"),
-		train_data: flag(conversationFiles(), 'ShareGPT rows, "imagegen-cot-reward-5k:path.json" or "path.json"', "SOURCE", "repeat"),
+		train_data: flag(
+			conversationFiles(),
+			'ShareGPT rows, "imagegen-cot-reward-5k:path.json" or "path.json"; with --stage dpo: pairs',
+			"SOURCE",
+			"repeat",
+		),
+		...preferenceFlags,
 		data_root: flag(text().optional(), "folder of the rows' images; default: paths as they are", "DIR"),
 		dry_run: flag(
 			toggle().default(false),
@@ -137,6 +148,13 @@ export const trainOptions = z
 	.refine(...oneAdapter)
 	.refine(...scaledAdapter)
 	.refine(...plansWhole)
+	.refine(...withPairs("pref_beta", 0.1))
+	.refine(...withPairs("pref_loss", "sigmoid"))
+	.refine(...withPairs("pref_ftx", 0))
+	.refine(...withPairs("dpo_label_smoothing", 0))
+	.refine(...pairsAlone)
+	.refine(...pairsWithoutNoise)
+	.refine(...pairsUnsmoothed)
 	.refine(...evalMappingGiven)
 	.refine(...rankInWorkers)
 	.refine(...oneKindOfWorkers);

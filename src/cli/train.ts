@@ -1,9 +1,10 @@
-/** `train`: supervised fine-tuning on conversations. */
+/** `train`: supervised fine-tuning on conversations, or DPO on pairs. */
 import { existsSync, readdirSync } from "node:fs";
 import { join, resolve } from "node:path";
 import {
 	joinWorkers,
 	readConversations,
+	readPreferencePairs,
 	type TrainableModel,
 	Trainer,
 	type TrainerOptions,
@@ -20,6 +21,7 @@ import { endWithLauncher, launchWorkers } from "./launch-workers.js";
 import { openJudge } from "./open-judge.js";
 import { type TrainingFlags, type TrainOptions, trainOptions } from "./options.js";
 import { claimOutputs, clearOutputs } from "./outputs.js";
+import { dpoOptions } from "./preference-flags.js";
 import { chooseQuestion, keepQuestion } from "./question.js";
 import { dataFiles, surveyHeldOut } from "./records.js";
 import { quietSession, type Session } from "./session.js";
@@ -27,7 +29,10 @@ import { quietSession, type Session } from "./session.js";
 const DROPPED_SHOWN = 5;
 
 /** What `train` and `run` decide themselves; the rest of the trainer's options are flags. */
-type FineTuneOptions = Pick<TrainerOptions, "dataRoot" | "logDir" | "evaluate" | "evalDataset" | "resumeFromCheckpoint" | "workers"> & {
+type FineTuneOptions = Pick<
+	TrainerOptions,
+	"dataRoot" | "logDir" | "evaluate" | "evalDataset" | "resumeFromCheckpoint" | "workers" | "dpo"
+> & {
 	savePath: string;
 	/** Goes into every checkpoint. */
 	question: string | undefined;
@@ -66,6 +71,7 @@ export async function fineTune(
 		...{ maxGradNorm: flags.max_norm, saveSteps: flags.save_steps, saveTotalLimit: flags.max_ckpt_num, seed: flags.seed },
 		...{ loggingSteps: flags.logging_steps, evalEvery: flags.eval_steps, signal },
 		onEvent(event) {
+			if (event.type === "reference") stage.update(event.rows, event.totalRows, "log-probabilities before training");
 			if (event.type === "step") stage.update(event.step, event.totalSteps, `loss ${event.loss.toFixed(4)}`);
 			if (event.type === "checkpoint") {
 				checkpoint = event.dir;
@@ -79,7 +85,7 @@ export async function fineTune(
 		},
 	});
 	try {
-		const result = await trainer.fit(allConversations(files));
+		const result = await trainer.fit(allRows(files, options.dpo !== undefined));
 		if (!flags.rank) keepQuestion(question, options.savePath);
 		if (result.signatures > 0) note(`trained on ${result.signatures} compiled shapes of batches`);
 		note(`padding: ${(100 * result.padding).toFixed(1)} % of what was computed`);
@@ -96,6 +102,10 @@ export async function fineTune(
 	}
 }
 
+async function* allRows(files: readonly string[], pairs: boolean) {
+	for (const file of files) yield* pairs ? readPreferencePairs(file) : readConversations(file);
+}
+
 async function* allConversations(files: readonly string[]) {
 	for (const file of files) yield* readConversations(file);
 }
@@ -107,19 +117,19 @@ export const hasCheckpoints = (savePath: string) =>
 	existsSync(savePath) && readdirSync(savePath).some((name) => /^checkpoint-\d+$/.test(name));
 
 /** Reads every row once: bad ones show before the model is loaded, and before anything of an earlier run is removed. */
-async function checkConversations(files: readonly string[], { signal }: Session): Promise<void> {
+async function checkRows(files: readonly string[], pairs: boolean, { signal }: Session): Promise<void> {
 	let count = 0;
-	for await (const _ of allConversations(files)) {
+	for await (const _ of allRows(files, pairs)) {
 		count++;
 		signal.throwIfAborted();
 	}
-	if (count === 0) throw new Error(`${files.join(", ")}: expected at least one conversation, got none`);
+	if (count === 0) throw new Error(`${files.join(", ")}: expected at least one ${pairs ? "pair" : "conversation"}, got none`);
 }
 
 export const trainCommand = (session: Session) =>
 	defineCommand({
 		name: "train",
-		summary: "fine-tune a model on conversations",
+		summary: "fine-tune a model on conversations, or on pairs of answers",
 		schema: trainOptions,
 		example: 'tfjs-rft train --pretrain judge --save_path checkpoint --train_data "imagegen-cot-reward-5k:rejection_sampling_train.json"',
 		async action(options) {
@@ -145,25 +155,21 @@ async function train(options: TrainOptions, session: Session, join?: () => Promi
 	const resumeFromCheckpoint = resume === "auto" ? (goesOn && hasCheckpoints(savePath) ? savePath : undefined) : resume;
 	const resuming = resumeFromCheckpoint !== undefined;
 	const writes = !options.rank;
-	const inputs = [
-		pretrain,
-		...(options.adapter ? [options.adapter] : []),
-		...train_data,
-		...(options.eval_dataset ?? []),
-		...dataFiles(options.eval_data_path ?? []),
-	];
+	const { adapter, eval_dataset: evalFiles = [], eval_data_path = [] } = options;
+	const inputs = [pretrain, ...(adapter ? [adapter] : []), ...train_data, ...evalFiles, ...dataFiles(eval_data_path)];
 	const outputs = logDir === undefined ? [savePath] : [savePath, logDir];
 	if (writes) await claimOutputs(outputs, inputs, options.overwrite || resuming || goesOn);
-	await checkConversations(train_data, session);
-	if (options.eval_dataset) await checkConversations(options.eval_dataset, session);
+	const dpo = dpoOptions(options);
+	await checkRows(train_data, dpo !== undefined, session);
+	if (evalFiles.length > 0) await checkRows(evalFiles, false, session);
 	const question = await chooseQuestion(options, options.adapter ?? pretrain, session);
 	const workers = await join?.();
 	try {
 		const evaluate = await heldOutScores(options, question, session);
 		await using model = await openJudge(pretrain, options, session, { trainable: true, freeze: options.freeze });
 		if (!resuming && writes) await clearOutputs({ checkpoint: savePath, logs: logDir });
-		const evalDataset = options.eval_dataset && allConversations(options.eval_dataset);
-		const own = { savePath, logDir, dataRoot: options.data_root, resumeFromCheckpoint, evaluate, evalDataset, question, workers };
+		const evalDataset = evalFiles.length > 0 ? allConversations(evalFiles) : undefined;
+		const own = { savePath, logDir, dataRoot: options.data_root, resumeFromCheckpoint, evaluate, evalDataset, question, workers, dpo };
 		const { steps, finalLoss, evaluations } = await fineTune(model, train_data, options, own, session);
 		for (const { step, scores } of evaluations) session.print(`step ${step}: ${JSON.stringify(scores)}`);
 		session.print(

@@ -3,14 +3,14 @@
  * The event loop gets a turn between micro-batches.
  */
 import { setImmediate } from "node:timers/promises";
-import { concat, dispose, reshape, type Scalar, sqrt, type Tensor1D, tidy, zeros } from "../backend/tf.js";
+import { concat, dispose, reshape, sqrt, type Tensor1D, tidy, zeros } from "../backend/tf.js";
 import type { TrainableModel } from "../model/generative-model.js";
 import { squaredGradNorm } from "./clip-grad-norm.js";
-import { countLabels, type TrainingExample } from "./collate.js";
+import type { TrainingExample } from "./collate.js";
 import { ALONE, type GradientExchange } from "./gradient-exchange.js";
-import { labelledBatch, paddedSize } from "./labelled-batch.js";
+import { paddedSize } from "./labelled-batch.js";
 import type { MicroStep } from "./micro-step.js";
-import { packExamples, type TrainingRowOfBatch } from "./pack-examples.js";
+import { conversationsOf, packExamples, type TrainingRowOfBatch } from "./pack-examples.js";
 import type { FlatGradients, ParameterBucket } from "./parameter-buckets.js";
 
 export interface AccumulateOptions {
@@ -43,13 +43,15 @@ export class StoppedElsewhereError extends Error {
 /** Of all processes; `gradients` are the caller's to dispose. */
 export interface AccumulatedGradients {
 	gradients: FlatGradients;
-	/** Mean negative log-likelihood over the labelled tokens of all examples, in nats. */
+	/** The objective's, over all examples; in supervised fine-tuning the mean negative log-likelihood of labelled tokens, in nats. */
 	loss: number;
+	/** The objective's, by their names. */
+	metrics: Record<string, number>;
 	/** L2 norm over all gradients, before clipping. */
 	gradNorm: number;
 	/** Examples of micro-batches whose loss is not a number or infinite, among this process's. */
 	nonFinite: TrainingExample[];
-	/** Examples. */
+	/** Examples; with DPO pairs. */
 	samples: number;
 	/** Tokens of all examples. */
 	tokens: number;
@@ -72,9 +74,11 @@ export async function accumulateGradients(
 	const batches = Array.from({ length: Math.ceil(rows.length / microTrainBatchSize) }, (_, i) =>
 		rows.slice(i * microTrainBatchSize, (i + 1) * microTrainBatchSize),
 	);
-	const { labelTokens, samples, tokens, positions } = await countTogether(examples, batches, signal, exchange);
-	if (tokens === 0) return { gradients: [], loss: 0, gradNorm: 0, nonFinite: [], samples, tokens, positions };
-	const losses: Scalar[] = [];
+	const { objective } = microStep;
+	const counted = examples.reduce((n, example) => n + objective.countOf(example), 0);
+	const { total, samples, tokens, positions } = await countTogether({ counted, samples: examples.length }, batches, signal, exchange);
+	if (tokens === 0) return { gradients: [], loss: 0, metrics: {}, gradNorm: 0, nonFinite: [], samples, tokens, positions };
+	const shares: Tensor1D[] = [];
 	const reached = new Set<number>();
 	// Sums begin at zeros, so that the first micro-batch needs no graph of its own; alone, it is the sum.
 	const several = batches.length > 1;
@@ -85,9 +89,9 @@ export async function accumulateGradients(
 			const seeds = mine.flatMap(({ examples }) => examples.map((example) => embeddingNoise?.seedOf(example) ?? 0));
 			const noise = embeddingNoise && { alpha: embeddingNoise.alpha, seeds };
 			const dropoutSeed = dropoutSeedOf?.(mine[0].examples[0]);
-			const batch = labelledBatch(model, mine, { labelTokens, embeddingNoise: noise, dropoutSeed });
+			const batch = objective.batch(model, mine, { total, embeddingNoise: noise, dropoutSeed });
 			const micro = await microStep.run(batch, sums).finally(() => dispose(batch));
-			losses.push(micro.loss);
+			shares.push(micro.shares);
 			sums = micro.gradients.map((sum, i) => {
 				if (!sum) return sums[i];
 				reached.add(i);
@@ -99,15 +103,19 @@ export async function accumulateGradients(
 		disposeGradients(sums.map((sum, i) => (reached.has(i) ? undefined : sum)));
 		sums = sums.map((sum, i) => (reached.has(i) ? sum : undefined));
 		sums = await exchange.sumGradients(sums);
-		const { shares, gradNorm } = await readBack(losses, sums);
-		const nonFinite = batches.filter((_, i) => !Number.isFinite(shares[i])).flatMap((mine) => mine.flatMap(({ examples }) => examples));
-		const [loss] = await exchange.sum([shares.reduce((sum, share) => sum + share, 0)]);
-		return { gradients: sums, loss, gradNorm, nonFinite, samples, tokens, positions };
+		const { ofBatches, gradNorm } = await readBack(shares, sums);
+		const nonFinite = batches
+			.filter((_, i) => !Number.isFinite(ofBatches[i][0]))
+			.flatMap((mine) => mine.flatMap(({ examples }) => examples));
+		const names = ["loss", ...objective.metrics];
+		const [loss, ...means] = await exchange.sum(names.map((_, i) => ofBatches.reduce((sum, of) => sum + of[i], 0)));
+		const metrics = Object.fromEntries(objective.metrics.map((name, i) => [name, means[i]]));
+		return { gradients: sums, loss, metrics, gradNorm, nonFinite, samples, tokens, positions };
 	} catch (error) {
 		disposeGradients(sums);
 		throw error;
 	} finally {
-		dispose(losses);
+		dispose(shares);
 	}
 }
 
@@ -115,33 +123,35 @@ export function disposeGradients(gradients: FlatGradients): void {
 	for (const gradient of gradients) gradient?.dispose();
 }
 
-/** What the processes have to do in this step. @throws where one of them is to stop, in all of them */
+/** What the processes have to do in this step. @param mine what this one's examples count, and how many they are @throws where one of them is to stop, in all of them */
 async function countTogether(
-	examples: readonly TrainingExample[],
+	mine: { counted: number; samples: number },
 	batches: readonly TrainingRowOfBatch[][],
 	signal: AbortSignal | undefined,
 	exchange: GradientExchange,
-): Promise<Record<"labelTokens" | "samples" | "tokens" | "positions", number>> {
-	const [labelTokens, samples, tokens, positions, stopping] = await exchange.sum([
-		examples.reduce((n, example) => n + countLabels(example.encoded), 0),
-		examples.length,
-		batches.flat().reduce((n, { encoded }) => n + encoded.inputIds.length, 0),
-		batches.reduce((n, mine) => n + paddedSize(mine), 0),
+): Promise<Record<"total" | "samples" | "tokens" | "positions", number>> {
+	const [total, samples, tokens, positions, stopping] = await exchange.sum([
+		mine.counted,
+		mine.samples,
+		conversationsOf(batches.flat()).reduce((n, { encoded }) => n + encoded.inputIds.length, 0),
+		batches.reduce((n, batch) => n + paddedSize(conversationsOf(batch)), 0),
 		signal?.aborted ? 1 : 0,
 	]);
 	if (stopping > 0) {
 		signal?.throwIfAborted();
 		throw new StoppedElsewhereError();
 	}
-	return { labelTokens, samples, tokens, positions };
+	return { total, samples, tokens, positions };
 }
 
-/** The step's one read-back. */
-async function readBack(losses: Scalar[], gradients: FlatGradients): Promise<{ shares: number[]; gradNorm: number }> {
-	const both = tidy(() => concat([...losses, sqrt(squaredGradNorm(gradients)) as Scalar].map((s) => reshape(s, [1]) as Tensor1D)));
+/** The step's one read-back. @returns each micro-batch's shares, and the norm */
+async function readBack(shares: Tensor1D[], gradients: FlatGradients): Promise<{ ofBatches: number[][]; gradNorm: number }> {
+	const both = tidy(() => concat([...shares, reshape(sqrt(squaredGradNorm(gradients)), [1]) as Tensor1D]));
 	try {
 		const values = Array.from(await both.data());
-		return { shares: values.slice(0, -1), gradNorm: values[values.length - 1] };
+		const size = (values.length - 1) / Math.max(1, shares.length);
+		const ofBatches = shares.map((_, i) => values.slice(i * size, (i + 1) * size));
+		return { ofBatches, gradNorm: values[values.length - 1] };
 	} finally {
 		both.dispose();
 	}

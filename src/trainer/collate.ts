@@ -8,6 +8,7 @@
  */
 import { type EncodedConversation, ImageError, type Message, type ModelInputs, type Processor } from "../model/generative-model.js";
 import { conversationMessages, refuseLinksOut } from "./conversation-messages.js";
+import type { PreferencePair } from "./preference-pair.js";
 import type { ShareGptConversation } from "./sharegpt.js";
 
 /** What can be trained on: a ShareGPT row, the messages themselves (images may be bytes), or an encoded conversation. */
@@ -16,8 +17,8 @@ export type TrainingConversation =
 	| { messages: Message[]; key?: string }
 	| { encoded: EncodedConversation; key?: string };
 
-/** A conversation, or a function that makes one each time it is needed (an example rendered on the fly). */
-export type TrainingRow = TrainingConversation | (() => TrainingConversation | Promise<TrainingConversation>);
+/** A conversation, or a function that makes one each time it is needed (an example rendered on the fly); with DPO a pair. */
+export type TrainingRow = TrainingConversation | (() => TrainingConversation | Promise<TrainingConversation>) | PreferencePair;
 
 /** Names a row: its number in the order in which rows came, from 0, and its key where it has one. */
 export interface RowName {
@@ -28,6 +29,13 @@ export interface RowName {
 /** A row ready to be trained on. */
 export interface TrainingExample extends RowName {
 	encoded: EncodedConversation;
+	/** Of a pair: the same with the rejected answer. */
+	rejected?: EncodedConversation;
+}
+
+/** Tokens of an example; of a pair those of the longer conversation. */
+export function longestOf({ encoded, rejected }: TrainingExample): number {
+	return Math.max(encoded.inputIds.length, rejected?.inputIds.length ?? 0);
 }
 
 /** A row that is not trained on, and why. */
@@ -52,7 +60,7 @@ export function nameRow({ row, key }: RowName): string {
 }
 
 /** A conversation's key, where it carries one. */
-export function conversationKey(conversation: TrainingConversation): string | undefined {
+export function conversationKey(conversation: TrainingConversation | PreferencePair): string | undefined {
 	return "conversations" in conversation ? conversation.provenance?.key : conversation.key;
 }
 

@@ -17,7 +17,11 @@ const ROLES = { human: "user", gpt: "assistant", system: "system" } as const;
  * @param dataRoot images are relative to it and may not lie outside; without one, paths are taken as they are
  * @throws when placeholders and images differ in number, or an image lies outside `dataRoot`
  */
-export function conversationMessages(conversation: ShareGptConversation, where: string, dataRoot?: string): Message[] {
+export function conversationMessages(
+	conversation: Pick<ShareGptConversation, "conversations" | "images">,
+	where: string,
+	dataRoot?: string,
+): Message[] {
 	const images = conversation.images.map((image) => resolveInside(image, where, dataRoot));
 	const turns = conversation.conversations;
 	const placeholders = turns.reduce((n, turn) => n + (turn.from === "gpt" ? 0 : turn.value.split(IMAGE_PLACEHOLDER).length - 1), 0);
@@ -63,7 +67,7 @@ function resolveInside(image: string, where: string, dataRoot?: string): string 
  * left to the reader, which names it.
  * @throws as conversationMessages does for a path outside
  */
-export async function refuseLinksOut({ images }: ShareGptConversation, where: string, dataRoot: string): Promise<void> {
+export async function refuseLinksOut({ images }: Pick<ShareGptConversation, "images">, where: string, dataRoot: string): Promise<void> {
 	const root = await realpath(dataRoot);
 	for (const image of images) {
 		const real = await realpath(path.resolve(dataRoot, image)).catch(() => undefined);

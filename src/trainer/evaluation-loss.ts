@@ -7,19 +7,16 @@
  */
 import { setImmediate } from "node:timers/promises";
 import { type Compiled, compile } from "../backend/graph/compile.js";
-import { runAfter } from "../backend/graph/run-after.js";
-import { add, dispose, reshape, type Scalar, slice, type Tensor1D, type Tensor2D, tidy } from "../backend/tf.js";
+import { dispose, mul, neg, type Scalar, sum, tidy } from "../backend/tf.js";
 import type { TrainableModel } from "../model/generative-model.js";
-import { selectRows } from "../nn/select-rows.js";
-import { countLabels, type DroppedRow, encodeRow, nameRow, type TrainingExample, type TrainingRow } from "./collate.js";
+import { countLabels, type DroppedRow, encodeRow, nameRow, type TrainingConversation, type TrainingExample } from "./collate.js";
 import { ALONE, type Summing } from "./gradient-exchange.js";
-import { type LabelledBatch, labelledBatch } from "./labelled-batch.js";
-import { sumCrossEntropy } from "./loss.js";
+import { type LabelledBatch, labelledBatch, labelledStates } from "./labelled-batch.js";
+import { MAX_SIGNATURES } from "./micro-step.js";
+import { tokenLogProbs } from "./token-log-probs.js";
 
-/** Most rows of logits at once. */
-const CHUNK_ROWS = 256;
-/** Shapes kept. */
-const MAX_SIGNATURES = 64;
+/** A conversation, or a function that makes one each time it is needed. */
+export type HeldOutConversation = TrainingConversation | (() => TrainingConversation | Promise<TrainingConversation>);
 
 export interface EvaluationLossOptions {
 	dataRoot?: string;
@@ -38,7 +35,7 @@ export interface EvaluationLossOptions {
 }
 
 interface HeldOutRow {
-	row: TrainingRow;
+	row: HeldOutConversation;
 	index: number;
 	length: number;
 }
@@ -61,7 +58,7 @@ export class EvaluationLoss {
 	/** @throws where no row can be used, and for a row that contradicts itself; the signal's reason */
 	static async open(
 		model: TrainableModel,
-		source: Iterable<TrainingRow> | AsyncIterable<TrainingRow>,
+		source: Iterable<HeldOutConversation> | AsyncIterable<HeldOutConversation>,
 		options: EvaluationLossOptions = {},
 	): Promise<EvaluationLoss> {
 		const { workers = ALONE, signal, onDropped } = options;
@@ -123,21 +120,12 @@ export class EvaluationLoss {
 	}
 }
 
-async function encodeHeldOut(model: TrainableModel, row: TrainingRow, index: number, options: EvaluationLossOptions) {
+async function encodeHeldOut(model: TrainableModel, row: HeldOutConversation, index: number, options: EvaluationLossOptions) {
 	return encodeRow(typeof row === "function" ? await row() : row, index, model.processor, options);
 }
 
 /** The batch's share of the loss. */
-function batchLoss(model: TrainableModel, { prepared, labelled, targets, weights }: LabelledBatch): Scalar {
-	const hidden = model.hiddenStates(prepared); // [B, T, C]
-	const rows = selectRows(reshape(hidden, [-1, hidden.shape[2]]) as Tensor2D, labelled); // [N, C]
-	let total: Scalar | undefined;
-	for (let from = 0; from < rows.shape[0]; from += CHUNK_ROWS) {
-		const size = Math.min(CHUNK_ROWS, rows.shape[0] - from);
-		const chunk = slice(rows, [from, 0], [size, -1]);
-		const logits = model.lmHead(total ? runAfter(chunk, [total]) : chunk); // a graph could otherwise do all chunks at once
-		const loss = sumCrossEntropy(logits, slice(targets, from, size) as Tensor1D, slice(weights, from, size) as Tensor1D);
-		total = total ? (add(total, loss) as Scalar) : loss;
-	}
-	return total as Scalar;
+function batchLoss(model: TrainableModel, batch: LabelledBatch): Scalar {
+	const logProbs = tokenLogProbs((some) => model.lmHead(some), labelledStates(model, batch), batch.targets);
+	return neg(sum(mul(logProbs, batch.weights))) as Scalar;
 }

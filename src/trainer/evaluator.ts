@@ -1,8 +1,8 @@
 /** What is asked of a model while it trains: the caller's own scores and judgements, and the loss of held-out conversations. */
 import type { TrainableModel } from "../model/generative-model.js";
 import type { JudgedRollout } from "../reward/outcome.js";
-import type { DroppedRow, TrainingRow } from "./collate.js";
-import { EvaluationLoss, type EvaluationLossOptions } from "./evaluation-loss.js";
+import type { DroppedRow } from "./collate.js";
+import { EvaluationLoss, type EvaluationLossOptions, type HeldOutConversation } from "./evaluation-loss.js";
 
 type Scores = Readonly<Record<string, number>>;
 
@@ -23,7 +23,7 @@ export interface Evaluated extends JudgedScores {
 /** Those of the trainer's options that say how it evaluates, by their names. */
 export interface EvaluatorOptions extends Pick<EvaluationLossOptions, "dataRoot" | "eager" | "workers" | "signal"> {
 	evaluate?: Evaluate;
-	evalDataset?: Iterable<TrainingRow> | AsyncIterable<TrainingRow>;
+	evalDataset?: Iterable<HeldOutConversation> | AsyncIterable<HeldOutConversation>;
 	microTrainBatchSize: number;
 	promptMaxLen: number;
 	onEvent: (event: { type: "eval-dropped" } & DroppedRow) => void;

@@ -69,7 +69,7 @@ export function sumCrossEntropy(logits: Tensor2D, targets: Tensor1D, weights: Te
 }
 
 /** [N, 2]: (row, target) */
-function targetIndices(targets: Tensor1D): Tensor2D {
+export function targetIndices(targets: Tensor1D): Tensor2D {
 	const [rows] = targets.shape;
 	const row = tensor2d(
 		Int32Array.from({ length: rows }, (_, i) => i),
@@ -77,6 +77,11 @@ function targetIndices(targets: Tensor1D): Tensor2D {
 		"int32",
 	);
 	return concat([row, reshape(targets, [rows, 1])], 1) as Tensor2D;
+}
+
+/** Rows of a chunk: all chunks are of like size. */
+export function chunkSize(rows: number, most = CHUNK_ROWS): number {
+	return Math.ceil(rows / Math.ceil(rows / most));
 }
 
 export interface HeadGradientsOptions {
@@ -110,10 +115,10 @@ export function headGradients(
 	targets: Tensor1D,
 	weights: Tensor1D,
 	variables: readonly Variable[],
-	{ chunkRows = CHUNK_ROWS, smoothing = 0 }: HeadGradientsOptions = {},
+	{ chunkRows, smoothing = 0 }: HeadGradientsOptions = {},
 ): HeadGradients {
 	const [n] = rows.shape;
-	const chunk = Math.ceil(n / Math.ceil(n / chunkRows)); // of like size
+	const chunk = chunkSize(n, chunkRows);
 	const ofRows: Tensor2D[] = [];
 	let total: Pick<HeadGradients, "loss" | "variables"> | undefined;
 	for (let from = 0; from < n; from += chunk) {

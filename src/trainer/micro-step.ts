@@ -12,6 +12,7 @@ import {
 	keep,
 	reshape,
 	type Scalar,
+	slice,
 	type Tensor,
 	type Tensor1D,
 	type Tensor2D,
@@ -19,37 +20,40 @@ import {
 	variableGrads,
 } from "../backend/tf.js";
 import type { TrainableModel } from "../model/generative-model.js";
-import { selectRows } from "../nn/select-rows.js";
-import type { LabelledBatch } from "./labelled-batch.js";
-import { type HeadGradients, headGradients } from "./loss.js";
+import { type LabelledTokens, labelledStates } from "./labelled-batch.js";
+import type { Objective, ObjectiveGradients } from "./objective.js";
 import { type FlatGradients, flattenBucket, type ParameterBucket } from "./parameter-buckets.js";
+import { Supervised } from "./supervised.js";
 
 /** Shapes kept; one costs no more than its nodes. */
-const MAX_SIGNATURES = 64;
+export const MAX_SIGNATURES = 64;
 
 export interface MicroStepOptions {
+	/** What is learned. Default: supervised fine-tuning. */
+	objective?: Objective;
 	/** The layout of the gradients. */
 	buckets: readonly ParameterBucket[];
 	/** See ForwardOptions. Default false. */
 	gradientCheckpointing?: boolean;
-	/** Of labels; see sumCrossEntropy. Default 0. */
-	labelSmoothing?: number;
 	/** Run op by op, without graphs. Default false. */
 	eager?: boolean;
 }
 
-/** The batch's share of the loss, and per bucket the sum of `sums` and its gradient; `undefined` where it has no gradient. */
-export type LossAndGradients = { loss: Scalar; gradients: FlatGradients };
+/** The batch's shares (ObjectiveGradients), and per bucket the sum of `sums` and its gradient; `undefined` where it has no gradient. */
+export type SharesAndGradients = { shares: Tensor1D; gradients: FlatGradients };
 
-type Step = (batch: LabelledBatch, sums: FlatGradients) => LossAndGradients;
+type Step = (batch: LabelledTokens, sums: FlatGradients) => SharesAndGradients;
 
 /** The micro-steps of one run. */
 export class MicroStep {
+	/** What is learned. */
+	readonly objective: Objective;
 	private readonly step: Step;
-	private readonly compiled?: Compiled<Parameters<Step>, LossAndGradients>;
+	private readonly compiled?: Compiled<Parameters<Step>, SharesAndGradients>;
 
-	constructor(model: TrainableModel, options: MicroStepOptions) {
-		this.step = (batch, sums) => lossAndGradients(model, batch, sums, options);
+	constructor(model: TrainableModel, { objective = new Supervised(), ...options }: MicroStepOptions) {
+		this.objective = objective;
+		this.step = (batch, sums) => sharesAndGradients(model, batch, sums, { objective, ...options });
 		if (!options.eager) this.compiled = compile(this.step, { name: "micro_step", trace: true, maxSignatures: MAX_SIGNATURES });
 	}
 
@@ -59,7 +63,7 @@ export class MicroStep {
 	}
 
 	/** @param sums gradients so far; `undefined` starts at nothing. The results and the arguments are the caller's. */
-	async run(batch: LabelledBatch, sums: FlatGradients): Promise<LossAndGradients> {
+	async run(batch: LabelledTokens, sums: FlatGradients): Promise<SharesAndGradients> {
 		return this.compiled ? this.compiled.runAsync([batch, sums]) : tidy(() => this.step(batch, sums));
 	}
 
@@ -69,31 +73,31 @@ export class MicroStep {
 }
 
 /** See MicroStep; to be called in a tidy. */
-function lossAndGradients(
+function sharesAndGradients(
 	model: TrainableModel,
-	{ prepared, labelled, targets, weights }: LabelledBatch,
+	batch: LabelledTokens,
 	sums: FlatGradients,
-	{ buckets, gradientCheckpointing, labelSmoothing: smoothing }: MicroStepOptions,
-): LossAndGradients {
+	{ objective, buckets, gradientCheckpointing }: MicroStepOptions & { objective: Objective },
+): SharesAndGradients {
 	const variables = buckets.flatMap((bucket) => bucket.variables);
-	let head: HeadGradients["variables"] = [];
+	const ofHead: { shares?: Tensor1D; variables: ObjectiveGradients["variables"] } = { variables: [] };
 	const loss = () => {
-		const hidden = model.hiddenStates(prepared, { gradientCheckpointing }); // [B, T, C]
-		const rows = selectRows(reshape(hidden, [-1, hidden.shape[2]]) as Tensor2D, labelled);
+		const rows = labelledStates(model, batch, { gradientCheckpointing });
 		const op = customGrad((...args) => {
 			const [rows, save] = args as unknown as [Tensor2D, GradSaveFunc];
-			const taken = headGradients((some) => model.lmHead(some), rows, targets, weights, variables, { smoothing });
-			head = taken.variables.map((gradient) => gradient && keep(gradient));
+			const taken = objective.head(model, rows, batch, variables);
+			ofHead.variables = taken.variables.map((gradient) => gradient && keep(gradient));
+			ofHead.shares = keep(taken.shares);
 			save([taken.rows]);
 			// It ends the tape: nothing comes from above but 1.
-			return { value: taken.loss, gradFunc: (_: Tensor, [ofRows]: Tensor[]) => ofRows.clone() };
+			return { value: reshape(slice(taken.shares, 0, 1), []), gradFunc: (_: Tensor, [ofRows]: Tensor[]) => ofRows.clone() };
 		});
 		return op(rows) as Scalar;
 	};
 	try {
-		const { value, grads } = variableGrads(loss, variables);
+		const { grads } = variableGrads(loss, variables);
 		const own = variables.map((variable, i): Tensor | undefined => {
-			const [below, above] = [grads[variable.name] as Tensor | undefined, head[i]];
+			const [below, above] = [grads[variable.name] as Tensor | undefined, ofHead.variables[i]];
 			return below && above ? add(below, above) : (below ?? above?.clone());
 		});
 		const gradients = buckets.map((bucket, i) => {
@@ -102,8 +106,8 @@ function lossAndGradients(
 			const flat = flattenBucket(bucket, mine);
 			return sums[i] ? (add(sums[i], flat) as Tensor1D) : flat;
 		});
-		return { loss: value, gradients };
+		return { shares: (ofHead.shares as Tensor1D).clone(), gradients };
 	} finally {
-		for (const gradient of head) gradient?.dispose();
+		for (const kept of [ofHead.shares, ...ofHead.variables]) kept?.dispose();
 	}
 }

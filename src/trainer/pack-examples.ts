@@ -13,6 +13,14 @@ export interface TrainingRowOfBatch {
 	examples: readonly TrainingExample[];
 }
 
+/** What is computed of rows: their conversations, and of pairs those with the rejected answers, too. */
+export function conversationsOf(rows: readonly TrainingRowOfBatch[]): { encoded: EncodedConversation }[] {
+	return rows.flatMap(({ encoded, examples }) => [
+		{ encoded },
+		...examples.flatMap(({ rejected }) => (rejected ? [{ encoded: rejected }] : [])),
+	]);
+}
+
 /**
  * First-fit decreasing: each example, longest first, goes into the first row that has room for it.
  *

@@ -36,6 +36,10 @@ const whole = z.number().int();
 const conversation = z.object({
 	conversations: z.array(z.object({ from: z.enum(["human", "gpt", "system"]), value: z.string() })).min(1),
 	images: z.array(z.string().min(1)).default([]),
+	chosen: z
+		.unknown()
+		.refine((answer) => answer === undefined, { error: "nothing in a conversation; pairs of answers are learned from with --stage dpo" })
+		.optional(),
 	provenance: z
 		.object({
 			key: z.string(),
@@ -76,7 +80,16 @@ export async function* readConversations(file: string): AsyncGenerator<ShareGptC
 	}
 }
 
-function withPlaceholders(row: ShareGptConversation, file: string, number: number): ShareGptConversation {
+/**
+ * Gives a bare row of two images the judge's own form.
+ * @param number the row's, in its file
+ * @throws DatasetError for another number of placeholders than of images
+ */
+export function withPlaceholders<Row extends Pick<ShareGptConversation, "conversations" | "images">>(
+	row: Row,
+	file: string,
+	number: number,
+): Row {
 	const asked = row.conversations.filter(({ from }) => from !== "gpt");
 	const placeholders = asked.reduce((sum, { value }) => sum + value.split(IMAGE_PLACEHOLDER).length - 1, 0);
 	const images = row.images.length;

@@ -7,18 +7,19 @@
  */
 import { uniformInt } from "pure-rand/distribution/uniformInt";
 import { xoroshiro128plus } from "pure-rand/generator/xoroshiro128plus";
-import type { Processor } from "../model/generative-model.js";
-import { type DroppedRow, encodeRow, type TrainingExample, type TrainingRow } from "./collate.js";
+import { type DroppedRow, longestOf, type TrainingExample } from "./collate.js";
 import type { Summing } from "./gradient-exchange.js";
 import { groupByLength } from "./length-groups.js";
 
+/** Encodes a row, by its number. */
+export type EncodeRow = (row: number) => Promise<TrainingExample | DroppedRow>;
+
 export interface StepLoaderOptions {
+	/** Rows in all. */
+	rows: number;
 	/** Rows per step; an epoch's last step may have fewer. */
 	trainBatchSize: number;
 	seed: number;
-	dataRoot?: string;
-	/** Most tokens of an example. */
-	maxLength?: number;
 	/** Tokens of each row: those of like length are put into a step together. Default: any. */
 	lengths?: readonly number[];
 	/** Of several processes this one's number, and how many there are: it gets each step's rows `rank`, `rank + size`, … Default: all rows. */
@@ -39,12 +40,10 @@ export interface LoadedStep {
 
 /** Yields the steps' examples; while the caller works on one step, the next is being encoded. */
 export async function* loadSteps(
-	rows: readonly TrainingRow[],
-	processor: Processor,
-	options: StepLoaderOptions,
+	encode: EncodeRow,
+	{ rows, firstStep, totalSteps, trainBatchSize, seed, lengths, share = { rank: 0, size: 1 } }: StepLoaderOptions,
 ): AsyncGenerator<LoadedStep> {
-	const { firstStep, totalSteps, trainBatchSize, seed, lengths, share = { rank: 0, size: 1 } } = options;
-	const stepsPerEpoch = Math.ceil(rows.length / trainBatchSize);
+	const stepsPerEpoch = Math.ceil(rows / trainBatchSize);
 	let order: { epoch: number; indices: number[] } | undefined; // of the epoch under way: steps are started in order
 	let next: Promise<LoadedStep> | undefined;
 	const start = (step: number) => {
@@ -52,12 +51,12 @@ export async function* loadSteps(
 		if (step >= totalSteps) return;
 		const epoch = Math.floor(step / stepsPerEpoch);
 		if (order?.epoch !== epoch) {
-			const shuffled = shuffledIndices(rows.length, seed, epoch);
+			const shuffled = shuffledIndices(rows, seed, epoch);
 			order = { epoch, indices: lengths ? groupByLength(shuffled, lengths, trainBatchSize) : shuffled };
 		}
 		const from = (step % stepsPerEpoch) * trainBatchSize;
 		const chosen = order.indices.slice(from, from + trainBatchSize).filter((_, i) => i % share.size === share.rank);
-		next = loadStep(rows, processor, { step, epoch, chosen }, options);
+		next = loadStep(encode, { step, epoch, chosen });
 		next.catch(() => undefined); // reported where it is awaited; unhandled until then otherwise
 	};
 	start(firstStep);
@@ -73,42 +72,24 @@ export async function* loadSteps(
 }
 
 async function loadStep(
-	rows: readonly TrainingRow[],
-	processor: Processor,
+	encode: EncodeRow,
 	{ step, epoch, chosen }: { step: number; epoch: number; chosen: readonly number[] },
-	{ dataRoot, maxLength }: StepLoaderOptions,
 ): Promise<LoadedStep> {
-	const encoded = await Promise.all(chosen.map((index) => encodeOne(rows[index], index, processor, { dataRoot, maxLength })));
+	const encoded = await Promise.all(chosen.map(encode));
 	const examples: TrainingExample[] = [];
 	const dropped: DroppedRow[] = [];
 	for (const one of encoded) "encoded" in one ? examples.push(one) : dropped.push(one);
-	examples.sort((a, b) => a.encoded.inputIds.length - b.encoded.inputIds.length || a.row - b.row);
+	examples.sort((a, b) => longestOf(a) - longestOf(b) || a.row - b.row);
 	return { step, epoch, examples, dropped };
 }
 
-async function encodeOne(
-	row: TrainingRow,
-	index: number,
-	processor: Processor,
-	options: Pick<StepLoaderOptions, "dataRoot" | "maxLength">,
-) {
-	return encodeRow(typeof row === "function" ? await row() : row, index, processor, options);
-}
-
 /** Tokens of each row, 0 where it can't be trained on: each is encoded once, and its images read, before the first step; by one of the processes. */
-export async function measureLengths(
-	rows: readonly TrainingRow[],
-	processor: Processor,
-	options: Pick<StepLoaderOptions, "dataRoot" | "maxLength">,
-	workers: Summing,
-	signal?: AbortSignal,
-): Promise<number[]> {
-	const lengths: number[] = rows.map(() => 0);
-	for (const [index, row] of rows.entries()) {
-		if (index % workers.size !== workers.rank) continue;
+export async function measureLengths(encode: EncodeRow, rows: number, workers: Summing, signal?: AbortSignal): Promise<number[]> {
+	const lengths: number[] = Array.from({ length: rows }, () => 0);
+	for (let row = workers.rank; row < rows; row += workers.size) {
 		signal?.throwIfAborted();
-		const one = await encodeOne(row, index, processor, options);
-		if ("encoded" in one) lengths[index] = one.encoded.inputIds.length;
+		const one = await encode(row);
+		if ("encoded" in one) lengths[row] = longestOf(one);
 	}
 	return workers.sum(lengths);
 }

@@ -2,7 +2,8 @@
 import { z } from "zod";
 import type { WorkerGroup } from "../backend/cluster/worker-group.js";
 import type { AdapterFacts } from "../model/generative-model.js";
-import type { TrainingRow } from "./collate.js";
+import { type DpoOptions, resolveDpo } from "./dpo.js";
+import type { HeldOutConversation } from "./evaluation-loss.js";
 import type { Evaluate } from "./evaluator.js";
 import type { LrScheduleOptions, LrScheduler } from "./lr-schedule.js";
 import type { OptimizerName } from "./make-optimizer.js";
@@ -51,6 +52,11 @@ export interface TrainerOptions {
 	 * no gradient, no moments and, where it was loaded so (LoadModelOptions.frozen), no float32 copy. Default: all is trained.
 	 */
 	freeze?: readonly string[];
+	/**
+	 * Learn from pairs of answers (`readPreferencePairs`, `toPreferencePairs`) by direct preference optimization, with the model that training begins
+	 * with as the reference. A pair is one row, two in a forward pass. Default: supervised fine-tuning on conversations.
+	 */
+	dpo?: DpoOptions;
 	/** Part of each label given to all tokens alike, in [0, 1); the reported loss is the smoothed one. Default 0. */
 	labelSmoothing?: number;
 	/** NEFTune: noise of ±alpha / √(tokens · channels) on the text embeddings, 5 to 15 in its paper; none in evaluations. Default 0. */
@@ -74,8 +80,8 @@ export interface TrainerOptions {
 	workers?: WorkerGroup;
 	/** Scores the model, e.g. on held-out pairs; called every `evalEvery` steps and after the last. Judgements that it gives, too, go to the log. */
 	evaluate?: Evaluate;
-	/** Held-out conversations: their loss is the score `loss` of each evaluation, each labelled token counted alike. Default: none. */
-	evalDataset?: Iterable<TrainingRow> | AsyncIterable<TrainingRow>;
+	/** Held-out conversations, with DPO, too: their loss is the score `loss` of each evaluation, each labelled token counted alike. Default: none. */
+	evalDataset?: Iterable<HeldOutConversation> | AsyncIterable<HeldOutConversation>;
 	/** Default: after the last step only. */
 	evalEvery?: number;
 	/** One of the evaluation's scores: the checkpoint with the best is kept beside the newest. Default: none. */
@@ -126,6 +132,7 @@ export function resolveOptions({
 	freeze = [],
 	labelSmoothing = 0,
 	neftuneNoiseAlpha = 0,
+	dpo,
 	groupByLength = false,
 	packing = false,
 	seed = 42,
@@ -147,10 +154,11 @@ export function resolveOptions({
 		throw new RangeError("Trainer: earlyStoppingPatience without bestMetric; expected the evaluation's score to stop by");
 	}
 	checkShares({ labelSmoothing, minLrRatio: others.minLrRatio ?? 0 });
+	if (dpo) refuseWithPairs({ packing, neftuneNoiseAlpha, labelSmoothing });
 	return {
 		...{ trainBatchSize, microTrainBatchSize, gradientCheckpointing, eager, maxEpochs, maxSteps, seed, promptMaxLen },
 		...{ learningRate, lrScheduler, lrDecayRatio, warmupRatio, optimizer, betas, weightDecay, maxGradNorm, freeze },
-		...{ labelSmoothing, neftuneNoiseAlpha, groupByLength, packing },
+		...{ labelSmoothing, neftuneNoiseAlpha, dpo: dpo && resolveDpo(dpo), groupByLength, packing },
 		...{
 			evalEvery,
 			bestMetric,
@@ -193,6 +201,7 @@ export function decisiveOptions(
 	return {
 		...(schedule.scheduler === "constant" ? unending : schedule),
 		...{ seed, trainBatchSize, promptMaxLen, groupByLength, maxGradNorm, weightDecay, labelSmoothing, neftuneNoiseAlpha },
+		...(options.dpo && { dpo: { ...options.dpo } }),
 		optimizer: options.optimizer,
 		betas: options.optimizer === "adamw" ? [...options.betas] : null,
 		freeze: [...options.freeze],
@@ -204,6 +213,18 @@ export function decisiveOptions(
 		}),
 		...(adapter?.dropout && options.packing && { packLength: options.packLength ?? null }),
 	};
+}
+
+const NOT_WITH_PAIRS: Readonly<Record<string, string>> = {
+	packing: "an answer's log-probability is that of a row of its own; leave it out (groupByLength saves padding, too)",
+	neftuneNoiseAlpha: "with noise the model would differ from its own reference before it has learned anything; leave it out",
+	labelSmoothing: "it is about the labels of tokens; dpo.labelSmoothing is about those of pairs",
+};
+
+function refuseWithPairs(options: Record<string, number | boolean>): void {
+	for (const [name, value] of Object.entries(options)) {
+		if (value) throw new RangeError(`Trainer: ${name} with dpo can't be honoured: ${NOT_WITH_PAIRS[name]}`);
+	}
 }
 
 function checkCounts(options: Record<string, number>): void {

@@ -1,19 +1,25 @@
 /**
- * Supervised fine-tuning on conversations: one loop that reads top to bottom, in the manner of nanoGPT's train.py.
+ * Fine-tuning: one loop that reads top to bottom, in the manner of nanoGPT's train.py.
  *
- * Loss on the assistant's tokens only; AdamW or Adafactor with decoupled decay; warm-up and a schedule; clipping by the global norm;
- * gradients accumulated over micro-batches, normalised by the tokens of the whole batch. Nothing is printed: facts go to `onEvent` and the
+ * What is learned is an objective (objective.ts); AdamW or Adafactor with decoupled decay; warm-up and a schedule; clipping by the global norm;
+ * gradients accumulated over micro-batches, normalised over the whole batch. Nothing is printed: facts go to `onEvent` and the
  * log files. A micro-step and an optimizer step are graphs (micro-step.ts, adamw.ts). What this version can't do (16-bit master weights) has no
  * option here.
  */
 import { WorkerLostError } from "../backend/cluster/watch-workers.js";
 import type { TrainableModel } from "../model/generative-model.js";
-import { type AccumulateOptions, accumulateGradients, disposeGradients, StoppedElsewhereError } from "./accumulate-gradients.js";
+import {
+	type AccumulatedGradients,
+	type AccumulateOptions,
+	accumulateGradients,
+	disposeGradients,
+	StoppedElsewhereError,
+} from "./accumulate-gradients.js";
 import { clipFactor } from "./clip-grad-norm.js";
 import { conversationKey, nameRow, type TrainingRow } from "./collate.js";
-import { conversationMessages } from "./conversation-messages.js";
+import { Dpo } from "./dpo.js";
 import { DroppedRows } from "./dropped-rows.js";
-import { isExhausted } from "./early-stopping.js";
+import { allStopEarly } from "./early-stopping.js";
 import { Evaluator } from "./evaluator.js";
 import { findCheckpoint } from "./find-checkpoint.js";
 import { holdFrozen, trainableParameters } from "./freeze.js";
@@ -22,11 +28,14 @@ import { lrSchedule } from "./lr-schedule.js";
 import { makeOptimizer } from "./make-optimizer.js";
 import { MetricsLog } from "./metrics-log.js";
 import { MicroStep } from "./micro-step.js";
+import type { Objective } from "./objective.js";
+import type { Optimizer } from "./optimizer-state.js";
 import { identify } from "./run-identity.js";
-import { loadSteps, measureLengths } from "./step-loader.js";
+import { type EncodeRow, loadSteps, measureLengths, type StepLoaderOptions } from "./step-loader.js";
 import { StepMeter } from "./step-meter.js";
 import { stepSeed } from "./step-seed.js";
-import { decisiveOptions, resolveOptions, resolveSchedule, type TrainerOptions } from "./trainer-options.js";
+import { Supervised } from "./supervised.js";
+import { decisiveOptions, type ResolvedOptions, resolveOptions, resolveSchedule, type TrainerOptions } from "./trainer-options.js";
 import { checkpointFolder, readTrainerState, restoreTraining, saveTrainingCheckpoint, type TrainerState } from "./training-checkpoint.js";
 import { type EvaluationRecord, NonFiniteLossError, type StepRecord, type TrainResult } from "./training-events.js";
 import { evaluationScalars, stepScalars } from "./training-scalars.js";
@@ -52,30 +61,31 @@ export class Trainer {
 	async fit(source: Iterable<TrainingRow> | AsyncIterable<TrainingRow>): Promise<TrainResult> {
 		const { model } = this;
 		const options = resolveOptions(this.options);
-		const { trainBatchSize, microTrainBatchSize, gradientCheckpointing, eager, maxEpochs, seed, promptMaxLen } = options;
-		const { optimizer: optimizerName, betas, weightDecay, maxGradNorm, freeze, labelSmoothing, neftuneNoiseAlpha } = options;
+		const { trainBatchSize, microTrainBatchSize, maxEpochs, eager, seed, freeze } = options;
 		const { evalEvery, saveSteps, saveTotalLimit, loggingSteps, onEvent } = options;
 		const { savePath, dataRoot, logDir, resumeFromCheckpoint, signal } = options;
+		const objective: Objective = options.dpo ? new Dpo(options.dpo) : new Supervised(options);
 
-		const rows = await collectRows(source, dataRoot);
+		const rows = await collectRows(source, objective, dataRoot);
 		const stepsPerEpoch = Math.ceil(rows.length / trainBatchSize);
 		const totalSteps = Math.min(options.maxSteps, stepsPerEpoch * maxEpochs);
 		const schedule = resolveSchedule(options, totalSteps);
 		const learningRateAt = lrSchedule(schedule);
 		const identity = identify(rows, decisiveOptions(options, schedule, model.adapter));
-		const encoding = { dataRoot, maxLength: promptMaxLen };
+		const encode: EncodeRow = (row) => objective.encode(rows[row], row, model.processor, { dataRoot, maxLength: options.promptMaxLen });
 		const workers = options.workers ?? ALONE;
 		await agree(workers, "rows and options", identity);
-		const lengths = options.groupByLength ? await measureLengths(rows, model.processor, encoding, workers, signal) : undefined;
-		const packing = options.packing ? { maxTokens: options.packLength } : undefined;
+		const lengths = options.groupByLength ? await measureLengths(encode, rows.length, workers, signal) : undefined;
+		const load = (which: Pick<StepLoaderOptions, "firstStep" | "totalSteps">) =>
+			loadSteps(encode, { rows: rows.length, trainBatchSize, seed, lengths, share: workers, ...which });
 		const dropped = new DroppedRows(rows.length, (row) => onEvent({ type: "dropped", ...row }));
 		const parameters = trainableParameters(model.namedParameters(), freeze);
 		const thaw = holdFrozen(model.namedParameters(), parameters);
-		const optimizer = makeOptimizer(optimizerName, parameters, { betas, weightDecay, eager });
+		const optimizer = makeOptimizer(options.optimizer, parameters, options);
 		const { buckets } = optimizer;
 		const exchange = exchangeWith(options.workers, buckets);
 		const writes = workers.rank === 0;
-		const microStep = new MicroStep(model, { buckets, gradientCheckpointing, labelSmoothing, eager });
+		const microStep = new MicroStep(model, { objective, buckets, gradientCheckpointing: options.gradientCheckpointing, eager });
 		let run: TrainerState = { step: 0, identity, history: [], evaluations: [] };
 		let lastCheckpoint: string | undefined;
 		let log: MetricsLog | undefined;
@@ -87,36 +97,33 @@ export class Trainer {
 			const kept = { keep: saveTotalLimit, best: best()?.step };
 			lastCheckpoint = checkpointFolder(folder, run.step);
 			if (!writes) return;
-			await saveTrainingCheckpoint(folder, { model, parameters, optimizer }, run, kept);
+			await saveTrainingCheckpoint(folder, { model, parameters, optimizer, objective }, run, kept);
 			onEvent({ type: "checkpoint", step: run.step, dir: lastCheckpoint });
 		};
 		const evaluateWhenDue = async () => {
 			const due = run.step % evalEvery === 0 || run.step === totalSteps;
 			if (!evaluator || !due || run.evaluations.some(({ step }) => step === run.step)) return;
-			const { scores, judgements, seconds } = await evaluator.run(run.step);
-			run.evaluations.push({ step: run.step, scores });
-			onEvent({ type: "eval", step: run.step, scores, judgements, seconds });
-			await log?.write(run.step, evaluationScalars(scores, seconds));
-			await log?.judgements(run.step, judgements);
+			const evaluated = await evaluator.run(run.step);
+			run.evaluations.push({ step: run.step, scores: evaluated.scores });
+			onEvent({ type: "eval", step: run.step, ...evaluated });
+			await log?.write(run.step, evaluationScalars(evaluated));
+			await log?.judgements(run.step, evaluated.judgements);
 			if (savePath !== undefined && best()?.step === run.step) await save(savePath);
 		};
-		/** In all processes alike: where one has had enough, whose evaluation may differ in a bit. */
-		const stopsEarly = async () => {
-			const { bestMetric: metric, earlyStoppingPatience: patience, earlyStoppingThreshold: threshold, greaterIsBetter } = options;
-			if (metric === undefined || patience === Number.POSITIVE_INFINITY) return false;
-			const enough = isExhausted(run.evaluations, { metric, greaterIsBetter, patience, threshold });
-			const [processes] = await workers.sum([enough ? 1 : 0]);
-			return processes > 0;
-		};
+		const stopsEarly = () => allStopEarly(workers, run.evaluations, options);
 		try {
 			if (resumeFromCheckpoint !== undefined) {
 				lastCheckpoint = await findCheckpoint(resumeFromCheckpoint, (damaged) => onEvent({ type: "damaged-checkpoint", ...damaged }));
 				run = await readTrainerState(lastCheckpoint, identity);
-				await restoreTraining(lastCheckpoint, { parameters, optimizer });
+				await restoreTraining(lastCheckpoint, { parameters, optimizer, ...(run.step > 0 && { objective }) });
 			}
 			await agree(workers, "checkpoint to go on from", run.step);
 			await exchange.shareParameters();
 			evaluator = await Evaluator.open(model, options);
+			if (run.step === 0) {
+				const steps = load({ firstStep: 0, totalSteps: stepsPerEpoch });
+				await objective.begin?.(model, { rows: rows.length, steps, microTrainBatchSize, eager, workers, signal, onEvent });
+			}
 			if (logDir !== undefined && writes) log = await MetricsLog.open(logDir, resumeFromCheckpoint === undefined ? undefined : run.step);
 			const firstStep = run.step;
 			const started = performance.now();
@@ -124,30 +131,23 @@ export class Trainer {
 
 			// A run that had stopped early and is resumed has no step left.
 			const lastStep = (await stopsEarly()) ? firstStep : totalSteps;
-			for await (const { step, epoch, examples, dropped: lost } of loadSteps(rows, model.processor, {
-				...{ ...encoding, trainBatchSize, seed, lengths, firstStep, totalSteps: lastStep, share: workers },
-			})) {
+			for await (const { step, epoch, examples, dropped: lost } of load({ firstStep, totalSteps: lastStep })) {
 				const meter = new StepMeter();
 				if (step === firstStep || step % stepsPerEpoch === 0) onEvent({ type: "epoch", epoch, maxEpochs });
 				dropped.add(lost);
 				const graphs = microStep.signatures;
-				const { gradients, loss, gradNorm, nonFinite, samples, tokens, positions } = await accumulateGradients(model, examples, {
-					...{ microTrainBatchSize, microStep, buckets, packing, signal, exchange },
-					embeddingNoise: noiseOf(neftuneNoiseAlpha, seed, step),
-					dropoutSeedOf: ({ row }) => stepSeed(seed ^ DROPOUT, step, row),
+				const sums = await accumulateGradients(model, examples, {
+					...{ microTrainBatchSize, microStep, buckets, signal, exchange, ...waysOf(options, step) },
 				});
 				if (microStep.signatures > graphs) onEvent({ type: "compiled", signatures: microStep.signatures });
-				if (tokens > 0) {
-					const lr = learningRateAt(step);
-					const finite = Number.isFinite(loss) && Number.isFinite(gradNorm);
-					if (finite) optimizer.step(gradients, { learningRate: lr, gradientScale: clipFactor(gradNorm, maxGradNorm) });
-					disposeGradients(gradients);
-					if (!finite) throw new NonFiniteLossError(step + 1, loss, gradNorm, nonFinite.length > 0 ? nonFinite : examples, lastCheckpoint);
-
-					const cost = meter.read(samples);
-					const tokensPerSecond = tokens / cost.seconds;
-					const padding = 1 - tokens / positions;
-					const record: StepRecord = { step: step + 1, epoch, loss, learningRate: lr, gradNorm, tokensPerSecond, tokens, padding };
+				if (sums.tokens > 0) {
+					const learningRate = learningRateAt(step);
+					if (!update(optimizer, sums, { learningRate, maxGradNorm: options.maxGradNorm })) {
+						const { loss, gradNorm, nonFinite } = sums;
+						throw new NonFiniteLossError(step + 1, loss, gradNorm, nonFinite.length > 0 ? nonFinite : examples, lastCheckpoint);
+					}
+					const cost = meter.read(sums.samples);
+					const record: StepRecord = { step: step + 1, epoch, learningRate, ...measured(sums, cost.seconds) };
 					run.history.push(record);
 					const secondsPerStep = (performance.now() - started) / 1000 / (step + 1 - firstStep);
 					const etaSeconds = secondsPerStep * (totalSteps - step - 1);
@@ -183,20 +183,48 @@ function isStop(error: unknown): boolean {
 }
 
 /** @throws for an empty source, or a ShareGPT row that contradicts itself, before any training */
-async function collectRows(source: Iterable<TrainingRow> | AsyncIterable<TrainingRow>, dataRoot?: string): Promise<TrainingRow[]> {
+async function collectRows(
+	source: Iterable<TrainingRow> | AsyncIterable<TrainingRow>,
+	objective: Objective,
+	dataRoot?: string,
+): Promise<TrainingRow[]> {
 	const rows: TrainingRow[] = [];
 	for await (const row of source) {
-		if (typeof row === "object" && "conversations" in row) {
-			conversationMessages(row, nameRow({ row: rows.length, key: conversationKey(row) }), dataRoot);
-		}
+		objective.check(row, nameRow({ row: rows.length, key: typeof row === "object" ? conversationKey(row) : undefined }), dataRoot);
 		rows.push(row);
 	}
 	if (rows.length === 0) throw new Error("Trainer.fit: no rows to train on; expected at least one conversation");
 	return rows;
 }
 
-function noiseOf(alpha: number, seed: number, step: number): AccumulateOptions["embeddingNoise"] {
-	return alpha > 0 ? { alpha, seedOf: ({ row }) => stepSeed(seed, step, row) } : undefined;
+/** How a step's rows are put together, and what is drawn for them. */
+function waysOf(
+	{ packing, packLength, neftuneNoiseAlpha: alpha, seed }: ResolvedOptions,
+	step: number,
+): Pick<AccumulateOptions, "packing" | "embeddingNoise" | "dropoutSeedOf"> {
+	return {
+		...(packing && { packing: { maxTokens: packLength } }),
+		...(alpha > 0 && { embeddingNoise: { alpha, seedOf: ({ row }) => stepSeed(seed, step, row) } }),
+		dropoutSeedOf: ({ row }) => stepSeed(seed ^ DROPOUT, step, row),
+	};
+}
+
+/** The optimizer's step, where loss and gradients are finite; the gradients are disposed. @returns whether they are */
+function update(
+	optimizer: Optimizer,
+	{ gradients, loss, gradNorm }: AccumulatedGradients,
+	{ learningRate, maxGradNorm }: { learningRate: number; maxGradNorm: number },
+): boolean {
+	const finite = Number.isFinite(loss) && Number.isFinite(gradNorm);
+	if (finite) optimizer.step(gradients, { learningRate, gradientScale: clipFactor(gradNorm, maxGradNorm) });
+	disposeGradients(gradients);
+	return finite;
+}
+
+/** What a step's record says of its sums. */
+function measured({ loss, metrics, gradNorm, tokens, positions }: AccumulatedGradients, seconds: number) {
+	const others = Object.keys(metrics).length > 0 && { metrics };
+	return { loss, ...others, gradNorm, tokens, tokensPerSecond: tokens / seconds, padding: 1 - tokens / positions };
 }
 
 /** The earliest of the best. @throws where an evaluation has no such score */

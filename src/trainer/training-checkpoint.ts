@@ -16,6 +16,7 @@ import { type TensorSource, writeSafetensors } from "../checkpoint/write-safeten
 import { syncFolder, writeWhole } from "../checkpoint/write-whole.js";
 import type { TrainableModel } from "../model/generative-model.js";
 import { writeChecksums } from "./checksums.js";
+import type { Objective } from "./objective.js";
 import type { Optimizer, StateTensor } from "./optimizer-state.js";
 import { differences, type RunIdentity, runIdentity } from "./run-identity.js";
 
@@ -26,6 +27,7 @@ const stepRecord = z.object({
 	step: z.int(),
 	epoch: z.int(),
 	loss: z.number(),
+	metrics: z.record(z.string(), z.number()).optional(),
 	learningRate: z.number(),
 	gradNorm: z.number(),
 	tokensPerSecond: z.number(),
@@ -50,6 +52,8 @@ export interface Trained {
 	/** Those that are trained. */
 	parameters: ReadonlyMap<string, Variable>;
 	optimizer: Optimizer;
+	/** What it has to know of the model before training. */
+	objective?: Pick<Objective, "stateTensors" | "restore">;
 }
 
 export interface KeepOptions {
@@ -68,7 +72,7 @@ export const checkpointFolder = (savePath: string, step: number) => path.join(sa
  */
 export async function saveTrainingCheckpoint(
 	savePath: string,
-	{ model, parameters, optimizer }: Trained,
+	{ model, parameters, optimizer, objective }: Trained,
 	state: TrainerState,
 	kept: KeepOptions = {},
 ): Promise<string> {
@@ -77,7 +81,7 @@ export async function saveTrainingCheckpoint(
 	try {
 		await mkdir(temporary, { recursive: true });
 		await model.save(temporary);
-		const tensors = [...parameterTensors(parameters), ...optimizer.stateTensors()];
+		const tensors = [...parameterTensors(parameters), ...optimizer.stateTensors(), ...(objective?.stateTensors?.() ?? [])];
 		await writeSafetensors(path.join(temporary, OPTIMIZER_FILE), tensors.map(toSource));
 		await writeWhole(path.join(temporary, STATE_FILE), (file) => file.writeFile(`${JSON.stringify(state)}\n`));
 		await writeChecksums(temporary);
@@ -151,12 +155,12 @@ export async function readTrainerState(dir: string, expected: RunIdentity): Prom
 }
 
 /**
- * Sets the trained parameters and the optimizer to those of a checkpoint.
+ * Sets the trained parameters, the optimizer and the objective to those of a checkpoint.
  *
  * @param dir a `checkpoint-<step>` folder
  * @throws when it is another model's, or the state is damaged
  */
-export async function restoreTraining(dir: string, { parameters, optimizer }: Omit<Trained, "model">): Promise<void> {
+export async function restoreTraining(dir: string, { parameters, optimizer, objective }: Omit<Trained, "model">): Promise<void> {
 	const tensors = await openSafetensors(path.join(dir, OPTIMIZER_FILE));
 	try {
 		for (const [name, variable] of parameters) {
@@ -165,18 +169,19 @@ export async function restoreTraining(dir: string, { parameters, optimizer }: Om
 			value.dispose();
 		}
 		await optimizer.restore((name, size) => readTensor(tensors, name, size));
+		await objective?.restore?.((name) => readTensor(tensors, name));
 	} finally {
 		await tensors.close();
 	}
 }
 
 /** @returns a new array: `tensor` keeps the array that it is given. */
-async function readTensor(tensors: SafetensorsFile, name: string, size: number): Promise<Float32Array> {
+async function readTensor(tensors: SafetensorsFile, name: string, size?: number): Promise<Float32Array> {
 	const entry = tensors.header.get(name);
 	const found = entry ? entry.shape.reduce((product, n) => product * n, 1) : undefined;
-	if (!entry || found !== size) {
+	if (!entry || (size !== undefined && found !== size)) {
 		throw new Error(
-			`${tensors.file}: ${name} should have ${size} values, got ${found ?? "no such tensor"}; the checkpoint is another model's`,
+			`${tensors.file}: ${name} should have ${size ?? "some"} values, got ${found ?? "no such tensor"}; the checkpoint is another model's`,
 		);
 	}
 	return bytesToFloat32(await tensors.read(name), entry.dtype);

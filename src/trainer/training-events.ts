@@ -11,8 +11,10 @@ export interface StepRecord {
 	step: number;
 	/** From 0. */
 	epoch: number;
-	/** Mean negative log-likelihood over the step's labelled tokens, in nats, before the update. */
+	/** Before the update: mean negative log-likelihood over the step's labelled tokens, in nats; with DPO its loss, the mean over pairs. */
 	loss: number;
+	/** With DPO: `rewards/chosen`, `rewards/rejected`, `rewards/accuracies`, `rewards/margins`, `logps/chosen` and `logps/rejected`, as TRL has them; means over the step's pairs. */
+	metrics?: Record<string, number>;
 	learningRate: number;
 	/** L2 norm before clipping. */
 	gradNorm: number;
@@ -47,6 +49,8 @@ export type TrainingEvent =
 	| ({ type: "eval-dropped" } & DroppedRow)
 	/** A micro-batch had new shapes, and a graph was made for them; `signatures` is how many there are by now. */
 	| { type: "compiled"; signatures: number }
+	/** With DPO, before the first step: pairs whose answers' log-probabilities are known, of this process's. */
+	| { type: "reference"; rows: number; totalRows: number }
 	/** An epoch (from 0) has begun. */
 	| { type: "epoch"; epoch: number; maxEpochs: number };
 

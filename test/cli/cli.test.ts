@@ -139,7 +139,10 @@ describe("the job", () => {
 		expect((await text(at("judge-logs", "metrics.jsonl"))).trim().split("\n")).toHaveLength(24);
 
 		const judging = ["--data_path", PAIRS, "--orders", "both", "--temperature", "0", ...BRIEF];
-		await writeFile(at("job.yaml"), `model_path: ${at("judge")}\nmax_epochs: 1\ntrain_batch_size: 1\neval_data_path: ${PAIRS}\nseed: 7\neval_steps: 1\n`);
+		await writeFile(
+			at("job.yaml"),
+			`model_path: ${at("judge")}\nmax_epochs: 1\ntrain_batch_size: 1\neval_data_path: ${PAIRS}\nseed: 7\neval_steps: 1\n`,
+		);
 		const exporting = ["--export", "llama-factory,lightrft", "--export_rows", "sft"];
 		const ran = await succeed(["run", at("job.yaml"), "--output_path", at("run"), "--train_batch_size", "2", ...judging, ...exporting]);
 		expect((await readdir(at("run"))).sort()).toEqual([

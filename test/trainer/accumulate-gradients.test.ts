@@ -6,6 +6,7 @@ import { AdamW } from "../../src/trainer/adamw.js";
 import { countLabels, encodeRow, type TrainingExample } from "../../src/trainer/collate.js";
 import { MicroStep } from "../../src/trainer/micro-step.js";
 import { packExamples } from "../../src/trainer/pack-examples.js";
+import { Supervised } from "../../src/trainer/supervised.js";
 import { BigramModel } from "../fakes/bigram-model.js";
 
 const TEXTS = ["a", "hello hello hello hello", "xyz", "mnmnmnmnmnmnmnmnmnmnmnmnmnmn", "01", "foo bar foo", "q"];
@@ -18,7 +19,7 @@ beforeAll(async () => {
 	await selectBackend("cpu");
 	model = new BigramModel();
 	optimizer = new AdamW(model.namedParameters());
-	microStep = new MicroStep(model, { buckets: optimizer.buckets, labelSmoothing: 0.1 });
+	microStep = new MicroStep(model, { objective: new Supervised({ labelSmoothing: 0.1 }), buckets: optimizer.buckets });
 	const rows = TEXTS.map((text, i) => ({
 		messages: [
 			{

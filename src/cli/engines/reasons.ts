@@ -34,6 +34,8 @@ export const COMMON_REASONS: Readonly<Record<string, string>> = {
 			"whole models are handed over; train adapters with --engine ours, or add the engine's own LoRA settings to what is written",
 		]),
 	),
+	stage:
+		"conversations are handed over; write pairs for it with `sample` or `filter`, --export llama-factory,trl --export_rows dpo, and start its own DPO, or train with --engine ours",
 	dry_run: "what is written without --launch is the plan; leave it out",
 	pack_length: "there is no such length in the engine; leave it out",
 };

@@ -3,9 +3,7 @@
 // The addon's own binding file is compiled as part of this one, unmodified, so that both share its instance data: napi_get_instance_data is
 // per addon, and only there is the environment's TFJSBackend kept. Its context and tensor handles are private, hence the redefinition below
 // (standard headers come first). After addFunction(name, …), the addon's own executeOp(name, [], inputIds, outputCount) runs the function.
-#include <fcntl.h>
 #include <node_api.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -256,90 +254,11 @@ napi_value RunAsync(napi_env env, napi_callback_info info) {
   return StartWork(env, "tfjs-rft:runAsync", run, ExecuteAsync, CompleteAsync);
 }
 
-// A tensor's bytes, read on libuv's thread pool straight to where they stay.
-struct FileRead {
-  TFJSBackend *backend;
-  std::string path;
-  uint64_t offset;
-  TF_DataType dtype;
-  std::vector<int64_t> shape;
-  size_t length;
-  napi_deferred deferred;
-  napi_async_work work;
-  TF_Tensor *tensor = nullptr;
-  std::string error;
-
-  ~FileRead() {
-    if (tensor) TF_DeleteTensor(tensor);
-  }
-};
-
-void ExecuteRead(napi_env, void *data) {
-  FileRead *const read = static_cast<FileRead *>(data);
-  read->tensor = TF_AllocateTensor(read->dtype, read->shape.data(), static_cast<int>(read->shape.size()), read->length);
-  if (read->tensor == nullptr || TF_TensorByteSize(read->tensor) != read->length) {
-    read->error = "no memory for " + std::to_string(read->length) + " bytes";
-    return;
-  }
-  char *const to = static_cast<char *>(TF_TensorData(read->tensor));
-  const int file = open(read->path.c_str(), O_RDONLY | O_CLOEXEC);
-  size_t done = 0;
-  errno = file >= 0 ? 0 : errno;
-  while (file >= 0 && done < read->length) {
-    const ssize_t count = pread(file, to + done, std::min<size_t>(read->length - done, 1 << 26), static_cast<off_t>(read->offset + done));
-    if (count < 0 && errno == EINTR) continue;
-    if (count <= 0) break;
-    done += static_cast<size_t>(count);
-  }
-  if (done < read->length) read->error = file >= 0 && errno == 0 ? "the file ends early" : std::strerror(errno);
-  if (file >= 0) close(file);
-}
-
-void CompleteRead(napi_env env, napi_status, void *data) {
-  const std::unique_ptr<FileRead> read(static_cast<FileRead *>(data));
-  napi_delete_async_work(env, read->work);
-  TF_AutoStatus status;
-  TFE_TensorHandle *handle = nullptr;
-  if (read->error.empty()) {
-    handle = TFE_NewTensorHandle(read->tensor, status.status);
-    if (TF_GetCode(status.status) != TF_OK) read->error = TF_Message(status.status);
-  }
-  if (!read->error.empty()) return Reject(env, read->deferred, read->path + ": " + read->error);
-  napi_resolve_deferred(env, read->deferred, read->backend->GenerateOutputTensorInfo(env, handle));
-}
-
-// readTensor(path, offset, length, dtype, shape): Promise of {id, dtype, shape}
-napi_value ReadTensor(napi_env env, napi_callback_info info) {
-  size_t argc = 5;
-  napi_value args[5];
-  ENSURE_NAPI_OK_RETVAL(env, napi_get_cb_info(env, info, &argc, args, nullptr, nullptr), nullptr);
-  std::string path;
-  int64_t offset, length;
-  int32_t dtype;
-  uint32_t rank = 0;
-  if (argc < 5 || GetStringParam(env, args[0], path) != napi_ok || napi_get_value_int64(env, args[1], &offset) != napi_ok ||
-      napi_get_value_int64(env, args[2], &length) != napi_ok || napi_get_value_int32(env, args[3], &dtype) != napi_ok ||
-      napi_get_array_length(env, args[4], &rank) != napi_ok) {
-    napi_throw_type_error(env, nullptr, "readTensor: (path, offset, length, dtype, shape) expected");
-    return nullptr;
-  }
-  TFJSBackend *const backend = GetTFJSBackend(env);
-  if (!backend) return nullptr;
-  std::vector<int64_t> shape(rank);
-  for (uint32_t i = 0; i < rank; i++) {
-    napi_value dim;
-    napi_get_element(env, args[4], i, &dim);
-    napi_get_value_int64(env, dim, &shape[i]);
-  }
-  FileRead *const read = new FileRead{backend,         path,    static_cast<uint64_t>(offset), static_cast<TF_DataType>(dtype), shape,
-                                      static_cast<size_t>(length), nullptr, nullptr};
-  return StartWork(env, "tfjs-rft:readTensor", read, ExecuteRead, CompleteRead);
-}
-
 }  // namespace
 }  // namespace tfnodejs
 
 #include "collectives.h"  // reads its arguments with the functions above
+#include "read_tensor.h"  // starts its work and rejects as the functions above do
 
 NAPI_MODULE_INIT() {
   napi_value result = tfnodejs::InitTFNodeJSBinding(env, exports);

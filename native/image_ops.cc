@@ -8,8 +8,12 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
+#include <deque>
 #include <exception>
+#include <mutex>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -51,6 +55,73 @@ struct Image {
   const uint8_t* data;
   size_t height, width;
   size_t Stride() const { return width * kChannels; }
+};
+
+/// Memory of images, used again: the pages of megabytes that are fresh take longer to have than the patches to compute. Only exact sizes are found
+/// again, as a data set's images are scaled to few.
+class Recycler {
+ public:
+  /// Not cleared. Throws std::bad_alloc.
+  void* Take(size_t bytes) {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      for (auto block = kept_.begin(); block != kept_.end(); ++block) {
+        if (block->bytes != bytes) continue;
+        void* const data = block->data;
+        kept_.erase(block);
+        held_ -= bytes;
+        return data;
+      }
+    }
+    void* const data = std::malloc(bytes);
+    if (data == nullptr) throw std::bad_alloc();
+    return data;
+  }
+
+  void Give(void* data, size_t bytes) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    kept_.push_back({data, bytes});
+    for (held_ += bytes; held_ > kMostHeld; kept_.pop_front()) {
+      held_ -= kept_.front().bytes;
+      std::free(kept_.front().data);
+    }
+  }
+
+ private:
+  static constexpr size_t kMostHeld = 64 << 20;
+  struct Block {
+    void* data;
+    size_t bytes;
+  };
+  std::mutex mutex_;
+  std::deque<Block> kept_;
+  size_t held_ = 0;
+};
+
+/// Never destroyed: finalizers may run as the process ends.
+Recycler& Memory() {
+  static Recycler* const recycler = new Recycler();
+  return *recycler;
+}
+
+/// Bytes that live as long as their scope.
+class Scratch {
+ public:
+  Scratch() = default;
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  ~Scratch() {
+    if (data_ != nullptr) Memory().Give(data_, bytes_);
+  }
+  uint8_t* Take(size_t bytes) {
+    data_ = static_cast<uint8_t*>(Memory().Take(bytes));
+    bytes_ = bytes;
+    return data_;
+  }
+
+ private:
+  uint8_t* data_ = nullptr;
+  size_t bytes_ = 0;
 };
 
 inline uint8_t Clip(int32_t sum) { return static_cast<uint8_t>(std::clamp(sum >> kPrecisionBits, 0, 255)); }
@@ -110,11 +181,13 @@ VECTORISED void HorizontallyStrip(const uint8_t* turned, size_t inWidth, const F
 }
 
 void Horizontally(const Image& in, const Filter& filter, uint8_t* out) {
-  std::vector<uint8_t> turned(in.width * kTurnedStride);
+  Scratch memory;
+  uint8_t* const turned = memory.Take(in.width * kTurnedStride);
+  std::memset(turned, 0, in.width * kTurnedStride);  // The last strip may have fewer rows; its sums over the others are not used.
   for (size_t top = 0; top < in.height; top += kStrip) {
     const size_t rows = std::min(kStrip, in.height - top);
-    Turn(in, top, rows, turned.data());
-    HorizontallyStrip(turned.data(), in.width, filter, rows, out + top * filter.size * kChannels);
+    Turn(in, top, rows, turned);
+    HorizontallyStrip(turned, in.width, filter, rows, out + top * filter.size * kChannels);
   }
 }
 
@@ -192,11 +265,11 @@ struct Work {
 
   void Run() const {
     Image image{pixels, height, width};
-    std::vector<uint8_t> rgb, first, second;
+    Scratch rgb, first, second;
     if (layout != kRgb) {
-      rgb.resize(height * width * kChannels);
-      (layout == kCmyk ? FromCmyk : OnWhite)(pixels, height * width, rgb.data());
-      image.data = rgb.data();
+      uint8_t* const composed = rgb.Take(height * width * kChannels);
+      (layout == kCmyk ? FromCmyk : OnWhite)(pixels, height * width, composed);
+      image.data = composed;
     }
     if (verticalFirst) VerticalPass(image, first);
     HorizontalPass(image, second);
@@ -204,18 +277,18 @@ struct Work {
     Patchify(image, patches);
   }
 
-  void VerticalPass(Image& image, std::vector<uint8_t>& out) const {
+  void VerticalPass(Image& image, Scratch& memory) const {
     if (vertical.size == 0) return;
-    out.resize(vertical.size * image.Stride());
-    Vertically(image, vertical, out.data());
-    image = {out.data(), vertical.size, image.width};
+    uint8_t* const out = memory.Take(vertical.size * image.Stride());
+    Vertically(image, vertical, out);
+    image = {out, vertical.size, image.width};
   }
 
-  void HorizontalPass(Image& image, std::vector<uint8_t>& out) const {
+  void HorizontalPass(Image& image, Scratch& memory) const {
     if (horizontal.size == 0) return;
-    out.resize(image.height * horizontal.size * kChannels);
-    Horizontally(image, horizontal, out.data());
-    image = {out.data(), image.height, horizontal.size};
+    uint8_t* const out = memory.Take(image.height * horizontal.size * kChannels);
+    Horizontally(image, horizontal, out);
+    image = {out, image.height, horizontal.size};
   }
 };
 
@@ -374,11 +447,40 @@ napi_value ImageToPatches(napi_env env, napi_callback_info info) {
   return promise;
 }
 
+void Recycle(napi_env, void* data, void* bytes) { Memory().Give(data, reinterpret_cast<uintptr_t>(bytes)); }
+
+// floats(length): a Float32Array whose elements are whatever its memory held; the memory is used again once the array has been collected.
+napi_value Floats(napi_env env, napi_callback_info info) {
+  size_t argc = 1;
+  napi_value length, buffer, array;
+  int64_t count = 0;
+  napi_get_cb_info(env, info, &argc, &length, nullptr, nullptr);
+  if (argc < 1 || napi_get_value_int64(env, length, &count) != napi_ok || count < 1 || count > kMaxSize * kMaxSize) {
+    napi_throw_type_error(env, nullptr, "floats: (length) expected, at least 1");
+    return nullptr;
+  }
+  const size_t bytes = static_cast<size_t>(count) * sizeof(float);
+  try {
+    void* data = Memory().Take(bytes);
+    if (napi_create_external_arraybuffer(env, data, bytes, Recycle, reinterpret_cast<void*>(bytes), &buffer) != napi_ok) {
+      Memory().Give(data, bytes);  // A runtime that forbids memory from outside its heap.
+      napi_create_arraybuffer(env, bytes, &data, &buffer);
+    }
+  } catch (const std::bad_alloc&) {
+    napi_throw_range_error(env, nullptr, "floats: no memory for that many");
+    return nullptr;
+  }
+  napi_create_typedarray(env, napi_float32_array, static_cast<size_t>(count), buffer, 0, &array);
+  return array;
+}
+
 }  // namespace
 
 NAPI_MODULE_INIT() {
-  napi_value function;
-  napi_create_function(env, "imageToPatches", NAPI_AUTO_LENGTH, ImageToPatches, nullptr, &function);
-  napi_set_named_property(env, exports, "imageToPatches", function);
+  const napi_property_descriptor functions[] = {
+      {"imageToPatches", nullptr, ImageToPatches, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
+      {"floats", nullptr, Floats, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
+  };
+  napi_define_properties(env, exports, sizeof(functions) / sizeof(functions[0]), functions);
   return exports;
 }

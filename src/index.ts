@@ -129,6 +129,7 @@ export { RoundError } from "./rounds/round-file.js";
 export { type RunRoundsOptions, runRounds } from "./rounds/run-rounds.js";
 // Sampling
 export { cotConfiguration, type GenerateCotOptions, generateCoT } from "./sampler/generate-cot.js";
+export { generateTogether } from "./sampler/generate-together.js";
 export { type Journal, type JournalState, type OpenJournalOptions, openJournal } from "./sampler/journal.js";
 export type { JournalConfiguration } from "./sampler/journal-configuration.js";
 export { JournalError } from "./sampler/journal-error.js";
@@ -166,6 +167,7 @@ export { type PlanTrainingOptions, planTraining, type TrainingPlan } from "./tra
 export { PREFERENCE_LOSSES, type PreferenceLoss } from "./trainer/preference-loss.js";
 export type { PreferencePair } from "./trainer/preference-pair.js";
 export { readPreferencePairs } from "./trainer/read-preference-pairs.js";
+export type { ZeroStage } from "./trainer/sharding/exchange-with.js";
 export { readConversations, type ShareGptConversation, writeConversations } from "./trainer/sharegpt.js";
 export type { StepCost } from "./trainer/step-meter.js";
 export { type RowSurvey, type SurveyRowsOptions, surveyRows } from "./trainer/survey-rows.js";

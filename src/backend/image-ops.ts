@@ -46,6 +46,8 @@ export interface PatchJob {
 export interface ImageOps {
 	/** Resamples an image and cuts it into `job.patches`. @throws TypeError for arrays and sizes that don't belong together */
 	imageToPatches(job: PatchJob): Promise<void>;
+	/** For `job.patches`: not cleared, of memory that is used again once the array has been collected. @throws TypeError for a length below 1 */
+	floats(length: number): Float32Array;
 }
 
 /**

@@ -1,4 +1,4 @@
-/** Tensors of a file, read on libuv's threads straight to where they stay: the native CPU backend's way to load weights. */
+/** Tensors of a file, mapped or read on libuv's threads straight to where they stay (native/read_tensor.h): the native CPU backend's way to load weights. */
 import { currentNativeBackend } from "./native-binding.js";
 import { castNative, nativeBackend, TF_TYPE } from "./native-types.js";
 import type { Tensor } from "./tf.js";

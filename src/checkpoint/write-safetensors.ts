@@ -52,7 +52,13 @@ export async function writeSafetensors(
 	});
 }
 
-/** The length prefix and the JSON, padded with spaces to a multiple of 8. */
+/**
+ * Where the first tensor begins is a multiple of this many bytes: then most begin so, as TensorFlow has its tensors, and can be used where they lie
+ * (native/read_tensor.h). The reference writer's multiple is 8.
+ */
+const ALIGNMENT = 64;
+
+/** The length prefix and the JSON, padded with spaces. */
 function headerBytes(file: string, sources: TensorSource[], metadata: Record<string, string>): Uint8Array {
 	const header = new Map<string, unknown>([["__metadata__", metadata]]);
 	let at = 0;
@@ -65,7 +71,7 @@ function headerBytes(file: string, sources: TensorSource[], metadata: Record<str
 		at = end;
 	}
 	const json = Buffer.from(JSON.stringify(Object.fromEntries(header)));
-	const padded = Buffer.alloc(8 + Math.ceil(json.byteLength / 8) * 8, " ");
+	const padded = Buffer.alloc(Math.ceil((8 + json.byteLength) / ALIGNMENT) * ALIGNMENT, " ");
 	padded.writeBigUInt64LE(BigInt(padded.byteLength - 8));
 	json.copy(padded, 8);
 	return padded;

@@ -251,7 +251,11 @@ export const trainingFlags = {
 
 /** Several processes; names as torchrun and transformers have them, where they do. */
 export const workerFlags = {
-	processes: flag(whole().default(1), "train on so many processes of this machine, each with its share of every step", "N"),
+	processes: flag(
+		whole().default(1),
+		"so many processes of this machine, each with its share of every step, and of the pairs to judge",
+		"N",
+	),
 	workers: flag(
 		workerAddresses().optional(),
 		"host:port,… of every process, on many machines: the same list for all, each started with its own --rank. The ports are neither encrypted nor protected: a network of your own only",

@@ -8,8 +8,11 @@ import {
 	formatProportion,
 	type GenerativeModel,
 	generateCoT,
+	generateTogether,
 	type JudgedRollout,
 	OUTCOMES,
+	type PreferenceRecord,
+	type WorkerGroup,
 } from "../index.js";
 import { guidingOptions } from "./guiding.js";
 import type { EvaluateOptions, GuidingOptions } from "./options.js";
@@ -23,7 +26,11 @@ export interface AskingOptions
 	onJudged?: (judgement: JudgedRollout) => void;
 }
 
-/** @param name of the stage, for its bar. @throws the signal's reason; otherwise as evaluate does. */
+/**
+ * @param name of the stage, for its bar
+ * @param workers those that judge a share each, all with the same result. Default: this process judges all.
+ * @throws the signal's reason; otherwise as evaluate does
+ */
 export async function scoreHeldOut(
 	model: GenerativeModel,
 	{ records, count }: SurveyedRecords,
@@ -31,16 +38,20 @@ export async function scoreHeldOut(
 	options: AskingOptions,
 	name: string,
 	session: Session,
+	workers?: WorkerGroup,
 ): Promise<Evaluation> {
 	const { batch_size: batchSize, max_new_tokens: maxNewTokens, use_cot: useCot, seed, onJudged } = options;
-	const stage = session.stage(name, count);
-	const rollouts = generateCoT(records, model, {
-		...{ batchSize, maxNewTokens, useCot, seed, promptTemplate, temperature: 0, signal: session.signal },
-		...guidingOptions(options),
-		onProgress: ({ done, tokensPerSecond }) => stage.update(done, count, `${tokensPerSecond.toFixed(0)} tokens/s`),
-	});
+	const share = workers ? Math.ceil((count - workers.rank) / workers.size) : count;
+	const stage = session.stage(name, share);
+	const { signal } = session;
+	const judge = (own: AsyncIterable<PreferenceRecord>) =>
+		generateCoT(own, model, {
+			...{ batchSize, maxNewTokens, useCot, seed, promptTemplate, temperature: 0, signal },
+			...guidingOptions(options),
+			onProgress: ({ done, tokensPerSecond }) => stage.update(done, share, `${tokensPerSecond.toFixed(0)} tokens/s`),
+		});
 	try {
-		return await evaluate(rollouts, { useCot, onJudged });
+		return await evaluate(workers ? generateTogether(records, workers, judge, signal) : judge(records), { useCot, onJudged });
 	} finally {
 		stage.end();
 	}
@@ -53,11 +64,12 @@ export function scoreWhileTraining(
 	asking: AskingOptions,
 	shown: number,
 	session: Session,
+	workers?: WorkerGroup,
 ): Evaluate {
 	return async (model, step) => {
 		const drawn = drawJudgements(shown);
 		const named = { ...asking, onJudged: drawn.add };
-		const { accuracy, parseRate, saysImage1 } = await scoreHeldOut(model, heldOut, question, named, `evaluate ${step}`, session);
+		const { accuracy, parseRate, saysImage1 } = await scoreHeldOut(model, heldOut, question, named, `evaluate ${step}`, session, workers);
 		return { scores: { accuracy, parseRate, saysImage1 }, judgements: drawn.judgements() };
 	};
 }

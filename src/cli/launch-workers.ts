@@ -23,9 +23,10 @@ interface Ended {
 /**
  * Starts this program again, so many times, and waits for all of them.
  *
+ * @param name the command's @param wayOn what to do where one has failed
  * @throws Error naming the first that failed; Interrupted where the user stopped them
  */
-export async function launchWorkers(processes: number, session: Session): Promise<void> {
+export async function launchWorkers(processes: number, session: Session, name: string, wayOn: string): Promise<void> {
 	const workers = (await freePorts(processes)).map((port) => `127.0.0.1:${port}`);
 	session.note(`${processes} processes: ${workers.join(", ")}`);
 	const children = workers.map((_, rank) => startWorker(workers, rank));
@@ -52,12 +53,12 @@ export async function launchWorkers(processes: number, session: Session): Promis
 	for (const timer of timers) clearTimeout(timer);
 	session.signal.removeEventListener("abort", handOn);
 	if (failed === undefined) return;
-	if (session.signal.aborted) throw interruptedWith(session.signal, "train: stopped; what the workers said is above");
+	if (session.signal.aborted) throw interruptedWith(session.signal, `${name}: stopped; what the workers said is above`);
 	const { rank, code, signal } = failed;
 	const others = ended.filter((end) => end.rank !== rank && end.code === 0).length;
 	throw new Error(
 		`worker ${rank} of ${processes} ${signal ? `was ended by ${signal}` : `failed with exit code ${code}`}; its own lines say why. ` +
-			`${others > 0 ? `${others} others had come to their end. ` : ""}Go on with --resume_from_checkpoint auto, with as many processes as you like`,
+			`${others > 0 ? `${others} others had come to their end. ` : ""}${wayOn}`,
 	);
 }
 

@@ -160,6 +160,34 @@ export const oneKindOfWorkers = rule(
 	"expected it or --workers, not both: name each process in --workers",
 );
 
+export const oursInProcesses = rule(
+	(o: { model_path: string; workers?: readonly string[]; processes: number }) =>
+		!isRemote(o.model_path) || (o.workers === undefined && o.processes === 1),
+	"processes",
+	"expected one with a remote judge: its endpoints are asked at once by one process (openai:MODEL@URL,URL…)",
+);
+
+type ZeroOptions = { zero_stage?: string; engine: string };
+const shards = ({ zero_stage, engine }: ZeroOptions) => engine === "ours" && (zero_stage === "1" || zero_stage === "2");
+
+export const zeroHasProcesses = rule(
+	(o: ZeroOptions & { workers?: readonly string[]; processes: number }) => !shards(o) || o.processes > 1 || o.workers !== undefined,
+	"zero_stage",
+	"expected --processes or --workers with it: one process has nobody to share with",
+);
+
+export const zeroHasMoments = rule(
+	(o: ZeroOptions & { optim: string }) => !shards(o) || o.optim === "adamw",
+	"zero_stage",
+	"expected none with --optim adafactor, whose state is a row and a column of each matrix: nothing to share out",
+);
+
+export const zeroInGraphs = rule(
+	(o: ZeroOptions & { eager: boolean }) => !shards(o) || !o.eager,
+	"zero_stage",
+	"expected none with --eager: exchanges are parts of graphs",
+);
+
 export const roundsHaveDevPairs = rule(
 	(o: { rounds: number; dev_share: number }) => o.rounds === 1 || o.dev_share > 0,
 	"dev_share",

@@ -39,6 +39,7 @@ import {
 	oneBaseInRounds,
 	oneDtype,
 	oneKindOfWorkers,
+	oursInProcesses,
 	pairsAlone,
 	pairsUnsmoothed,
 	pairsWithoutNoise,
@@ -52,6 +53,9 @@ import {
 	samplesDiffer,
 	scaledAdapter,
 	withPairs,
+	zeroHasMoments,
+	zeroHasProcesses,
+	zeroInGraphs,
 } from "./option-rules.js";
 import { adapterFolder, checkpointFolder, conversationFiles, judge } from "./option-values.js";
 import { preferenceFlags } from "./preference-flags.js";
@@ -157,7 +161,10 @@ export const trainOptions = z
 	.refine(...pairsUnsmoothed)
 	.refine(...evalMappingGiven)
 	.refine(...rankInWorkers)
-	.refine(...oneKindOfWorkers);
+	.refine(...oneKindOfWorkers)
+	.refine(...zeroHasProcesses)
+	.refine(...zeroHasMoments)
+	.refine(...zeroInGraphs);
 
 export const evaluateOptions = z
 	.strictObject({
@@ -170,6 +177,7 @@ export const evaluateOptions = z
 		...questionFlags,
 		seed,
 		...modelFlags,
+		...workerFlags,
 		json: flag(toggle().default(false), "print JSON"),
 	})
 	.refine(...oneDtype)
@@ -179,7 +187,10 @@ export const evaluateOptions = z
 	.refine(...budgetFits)
 	.refine(...budgetForReasoning)
 	.refine(...patternsInOrder)
-	.refine(...mappingGiven);
+	.refine(...mappingGiven)
+	.refine(...rankInWorkers)
+	.refine(...oneKindOfWorkers)
+	.refine(...oursInProcesses);
 
 export const runOptions = z
 	.strictObject({

@@ -12,7 +12,7 @@ interface Refusal {
 }
 
 const ONE_PROCESS =
-	"one process keeps weights, gradients and optimizer states whole, also as one of several (--processes): nothing is sharded or offloaded; leave it out. To save memory: --optim adafactor, --gradient_checkpointing, --micro_train_batch_size 1, a smaller --max_pixels";
+	"weights are whole in each process, and nothing is offloaded; leave it out. What several processes share out: `train --processes N --zero_stage 2`, optimizer states and gradients. To save memory elsewhere: --optim adafactor, --gradient_checkpointing, --micro_train_batch_size 1, a smaller --max_pixels";
 const WHERE_LORA_IS = "adapters are trained by `train` and `run`; leave it out. Elsewhere --adapter takes one";
 const NO_ENGINE = "the model itself generates, there is no inference engine beside it; leave it out. What counts here is --batch_size";
 const NO_WANDB =
@@ -26,10 +26,16 @@ const REFUSED: Readonly<Record<string, Refusal>> = {
 	use_mp_opt: { reason: OWN_PRECISION },
 	grad_accum_dtype: { reason: OWN_PRECISION, accepts: ["fp32", "float32"] },
 	gradient_checkpointing_use_reentrant: { reason: "there is one kind of --gradient_checkpointing; leave it out" },
-	zero_stage: { reason: ONE_PROCESS, accepts: ["0"] },
+	zero_stage: {
+		reason:
+			"one process shares nothing out, and `train --processes N` has stages 1 and 2: optimizer states, and gradients. Weights (stage 3) are whole variables in each process, read by evaluation, sampling and saving as well as by training steps; for shards of them: train --engine lightrft, llamafactory or trl",
+		accepts: ["0"],
+	},
 	zpg: { reason: ONE_PROCESS, accepts: ["1"] },
 	adam_offload: { reason: ONE_PROCESS },
-	overlap_comm: { reason: ONE_PROCESS },
+	overlap_comm: {
+		reason: "with --zero_stage 2 gradients are exchanged while the backward pass goes on, without them after it; leave it out",
+	},
 	fsdp: { reason: ONE_PROCESS },
 	fsdp_cpu_offload: { reason: ONE_PROCESS },
 	sp_size: { reason: ONE_PROCESS, accepts: ["1"] },

@@ -10,6 +10,7 @@ import {
 	type TrainerOptions,
 	type TrainResult,
 	type WorkerGroup,
+	type ZeroStage,
 } from "../index.js";
 import { defineCommand } from "./define-command.js";
 import { dryRun } from "./dry-run.js";
@@ -27,11 +28,12 @@ import { dataFiles, surveyHeldOut } from "./records.js";
 import { quietSession, type Session } from "./session.js";
 
 const DROPPED_SHOWN = 5;
+const GO_ON = "Go on with --resume_from_checkpoint auto, with as many processes as you like";
 
 /** What `train` and `run` decide themselves; the rest of the trainer's options are flags. */
 type FineTuneOptions = Pick<
 	TrainerOptions,
-	"dataRoot" | "logDir" | "evaluate" | "evalDataset" | "resumeFromCheckpoint" | "workers" | "dpo"
+	"dataRoot" | "logDir" | "evaluate" | "evalDataset" | "resumeFromCheckpoint" | "workers" | "zeroStage" | "dpo"
 > & {
 	savePath: string;
 	/** Goes into every checkpoint. */
@@ -136,7 +138,7 @@ export const trainCommand = (session: Session) =>
 			if (options.engine !== "ours") return handOver(options.engine, options, session);
 			refuseEngineFlags(options);
 			if (options.dry_run) return dryRun(options, session);
-			if (options.processes > 1) return launchWorkers(options.processes, session);
+			if (options.processes > 1) return launchWorkers(options.processes, session, "train", GO_ON);
 			return options.workers ? trainAsWorker(options, session) : train(options, session);
 		},
 	});
@@ -165,11 +167,14 @@ async function train(options: TrainOptions, session: Session, join?: () => Promi
 	const question = await chooseQuestion(options, options.adapter ?? pretrain, session);
 	const workers = await join?.();
 	try {
-		const evaluate = await heldOutScores(options, question, session);
+		const evaluate = await heldOutScores(options, question, session, workers);
 		await using model = await openJudge(pretrain, options, session, { trainable: true, freeze: options.freeze });
 		if (!resuming && writes) await clearOutputs({ checkpoint: savePath, logs: logDir });
 		const evalDataset = evalFiles.length > 0 ? allConversations(evalFiles) : undefined;
-		const own = { savePath, logDir, dataRoot: options.data_root, resumeFromCheckpoint, evaluate, evalDataset, question, workers, dpo };
+		const own = {
+			...{ savePath, logDir, dataRoot: options.data_root, resumeFromCheckpoint, evaluate, evalDataset, question, workers, dpo },
+			zeroStage: stageOf(options),
+		};
 		const { steps, finalLoss, evaluations } = await fineTune(model, train_data, options, own, session);
 		for (const { step, scores } of evaluations) session.print(`step ${step}: ${JSON.stringify(scores)}`);
 		session.print(
@@ -181,7 +186,15 @@ async function train(options: TrainOptions, session: Session, join?: () => Promi
 	}
 }
 
-async function heldOutScores(options: TrainOptions, question: string | undefined, session: Session): Promise<TrainerOptions["evaluate"]> {
+/** Stage 3 was refused before. */
+const stageOf = ({ zero_stage }: TrainOptions) => Number(zero_stage ?? 0) as ZeroStage;
+
+async function heldOutScores(
+	options: TrainOptions,
+	question: string | undefined,
+	session: Session,
+	workers?: WorkerGroup,
+): Promise<TrainerOptions["evaluate"]> {
 	const heldOut = await surveyHeldOut(options, session);
 	if (heldOut === undefined) return undefined;
 	const asking = {
@@ -190,5 +203,5 @@ async function heldOutScores(options: TrainOptions, question: string | undefined
 		use_cot: options.use_cot,
 		seed: options.seed,
 	};
-	return scoreWhileTraining(heldOut, question, asking, options.log_judgements, session);
+	return scoreWhileTraining(heldOut, question, asking, options.log_judgements, session, workers);
 }

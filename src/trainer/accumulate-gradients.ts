@@ -3,11 +3,13 @@
  * The event loop gets a turn between micro-batches.
  */
 import { setImmediate } from "node:timers/promises";
-import { concat, dispose, reshape, sqrt, type Tensor1D, tidy, zeros } from "../backend/tf.js";
+import { throwIfStopping } from "../backend/cluster/stop-together.js";
+import { concat, dispose, reshape, type Tensor1D, tidy } from "../backend/tf.js";
 import type { TrainableModel } from "../model/generative-model.js";
 import { squaredGradNorm } from "./clip-grad-norm.js";
 import type { TrainingExample } from "./collate.js";
 import { ALONE, type GradientExchange } from "./gradient-exchange.js";
+import { gradientSums } from "./gradient-sums.js";
 import { paddedSize } from "./labelled-batch.js";
 import type { MicroStep } from "./micro-step.js";
 import { conversationsOf, packExamples, type TrainingRowOfBatch } from "./pack-examples.js";
@@ -31,15 +33,6 @@ export interface AccumulateOptions {
 	exchange?: GradientExchange;
 }
 
-/** Another process of the run was told to stop. */
-export class StoppedElsewhereError extends Error {
-	override readonly name = "StoppedElsewhereError";
-
-	constructor() {
-		super("another worker was stopped by its user, and all stop with it");
-	}
-}
-
 /** Of all processes; `gradients` are the caller's to dispose. */
 export interface AccumulatedGradients {
 	gradients: FlatGradients;
@@ -47,7 +40,7 @@ export interface AccumulatedGradients {
 	loss: number;
 	/** The objective's, by their names. */
 	metrics: Record<string, number>;
-	/** L2 norm over all gradients, before clipping. */
+	/** L2 norm over all gradients (of all shards), before clipping. */
 	gradNorm: number;
 	/** Examples of micro-batches whose loss is not a number or infinite, among this process's. */
 	nonFinite: TrainingExample[];
@@ -76,13 +69,15 @@ export async function accumulateGradients(
 	);
 	const { objective } = microStep;
 	const counted = examples.reduce((n, example) => n + objective.countOf(example), 0);
-	const { total, samples, tokens, positions } = await countTogether({ counted, samples: examples.length }, batches, signal, exchange);
+	const { total, samples, tokens, positions, rounds } = await countTogether(
+		{ counted, samples: examples.length },
+		batches,
+		signal,
+		exchange,
+	);
 	if (tokens === 0) return { gradients: [], loss: 0, metrics: {}, gradNorm: 0, nonFinite: [], samples, tokens, positions };
 	const shares: Tensor1D[] = [];
-	const reached = new Set<number>();
-	// Sums begin at zeros, so that the first micro-batch needs no graph of its own; alone, it is the sum.
-	const several = batches.length > 1;
-	let sums: FlatGradients = buckets.map(({ size }) => (several ? zeros([size]) : undefined));
+	const sums = gradientSums(exchange, buckets, batches.length, rounds);
 	try {
 		for (const mine of batches) {
 			if (exchange.size === 1) signal?.throwIfAborted();
@@ -90,31 +85,32 @@ export async function accumulateGradients(
 			const noise = embeddingNoise && { alpha: embeddingNoise.alpha, seeds };
 			const dropoutSeed = dropoutSeedOf?.(mine[0].examples[0]);
 			const batch = objective.batch(model, mine, { total, embeddingNoise: noise, dropoutSeed });
-			const micro = await microStep.run(batch, sums).finally(() => dispose(batch));
+			const micro = await microStep.run(batch, sums.soFar).finally(() => dispose(batch));
 			shares.push(micro.shares);
-			sums = micro.gradients.map((sum, i) => {
-				if (!sum) return sums[i];
-				reached.add(i);
-				sums[i]?.dispose();
-				return sum;
-			});
+			sums.add(micro);
 			await setImmediate();
 		}
-		disposeGradients(sums.map((sum, i) => (reached.has(i) ? undefined : sum)));
-		sums = sums.map((sum, i) => (reached.has(i) ? sum : undefined));
-		sums = await exchange.sumGradients(sums);
-		const { ofBatches, gradNorm } = await readBack(shares, sums);
-		const nonFinite = batches
-			.filter((_, i) => !Number.isFinite(ofBatches[i][0]))
-			.flatMap((mine) => mine.flatMap(({ examples }) => examples));
-		const names = ["loss", ...objective.metrics];
-		const [loss, ...means] = await exchange.sum(names.map((_, i) => ofBatches.reduce((sum, of) => sum + of[i], 0)));
-		const metrics = Object.fromEntries(objective.metrics.map((name, i) => [name, means[i]]));
-		return { gradients: sums, loss, metrics, gradNorm, nonFinite, samples, tokens, positions };
-	} catch (error) {
-		disposeGradients(sums);
-		throw error;
+		const gradients = await sums.finish();
+		try {
+			const { ofBatches, squares } = await readBack(shares, gradients);
+			const nonFinite = batches
+				.filter((_, i) => !Number.isFinite(ofBatches[i][0]))
+				.flatMap((mine) => mine.flatMap(({ examples }) => examples));
+			const names = ["loss", ...objective.metrics];
+			// Shards add up over the processes, and their squares do; whole gradients are the same in all.
+			const [ofShards, loss, ...means] = await exchange.sum([
+				exchange.sharded ? squares : 0,
+				...names.map((_, i) => ofBatches.reduce((sum, of) => sum + of[i], 0)),
+			]);
+			const metrics = Object.fromEntries(objective.metrics.map((name, i) => [name, means[i]]));
+			const gradNorm = Math.fround(Math.sqrt(exchange.sharded ? ofShards : squares));
+			return { gradients, loss, metrics, gradNorm, nonFinite, samples, tokens, positions };
+		} catch (error) {
+			disposeGradients(gradients);
+			throw error;
+		}
 	} finally {
+		sums.dispose();
 		dispose(shares);
 	}
 }
@@ -129,29 +125,27 @@ async function countTogether(
 	batches: readonly TrainingRowOfBatch[][],
 	signal: AbortSignal | undefined,
 	exchange: GradientExchange,
-): Promise<Record<"total" | "samples" | "tokens" | "positions", number>> {
-	const [total, samples, tokens, positions, stopping] = await exchange.sum([
+): Promise<Record<"total" | "samples" | "tokens" | "positions" | "rounds", number>> {
+	const [total, samples, tokens, positions, stopping, ...rounds] = await exchange.sum([
 		mine.counted,
 		mine.samples,
 		conversationsOf(batches.flat()).reduce((n, { encoded }) => n + encoded.inputIds.length, 0),
 		batches.reduce((n, batch) => n + paddedSize(conversationsOf(batch)), 0),
 		signal?.aborted ? 1 : 0,
+		...Array.from({ length: exchange.size }, (_, rank) => (rank === exchange.rank ? batches.length : 0)),
 	]);
-	if (stopping > 0) {
-		signal?.throwIfAborted();
-		throw new StoppedElsewhereError();
-	}
-	return { total, samples, tokens, positions };
+	throwIfStopping(stopping, signal);
+	return { total, samples, tokens, positions, rounds: Math.max(...rounds) };
 }
 
-/** The step's one read-back. @returns each micro-batch's shares, and the norm */
-async function readBack(shares: Tensor1D[], gradients: FlatGradients): Promise<{ ofBatches: number[][]; gradNorm: number }> {
-	const both = tidy(() => concat([...shares, reshape(sqrt(squaredGradNorm(gradients)), [1]) as Tensor1D]));
+/** The step's one read-back. @returns each micro-batch's shares, and the sum of the gradients' squares */
+async function readBack(shares: Tensor1D[], gradients: FlatGradients): Promise<{ ofBatches: number[][]; squares: number }> {
+	const both = tidy(() => concat([...shares, reshape(squaredGradNorm(gradients), [1]) as Tensor1D]));
 	try {
 		const values = Array.from(await both.data());
 		const size = (values.length - 1) / Math.max(1, shares.length);
 		const ofBatches = shares.map((_, i) => values.slice(i * size, (i + 1) * size));
-		return { ofBatches, gradNorm: values[values.length - 1] };
+		return { ofBatches, squares: values[values.length - 1] };
 	} finally {
 		both.dispose();
 	}

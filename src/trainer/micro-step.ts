@@ -16,10 +16,12 @@ import {
 	type Tensor,
 	type Tensor1D,
 	type Tensor2D,
+	tensor1d,
 	tidy,
 	variableGrads,
 } from "../backend/tf.js";
 import type { TrainableModel } from "../model/generative-model.js";
+import type { GradientScatter } from "./gradient-exchange.js";
 import { type LabelledTokens, labelledStates } from "./labelled-batch.js";
 import type { Objective, ObjectiveGradients } from "./objective.js";
 import { type FlatGradients, flattenBucket, type ParameterBucket } from "./parameter-buckets.js";
@@ -37,10 +39,17 @@ export interface MicroStepOptions {
 	gradientCheckpointing?: boolean;
 	/** Run op by op, without graphs. Default false. */
 	eager?: boolean;
+	/** Sums gradients over all processes within the graph: `sums` are shards then. Default: they are this process's own. */
+	scatter?: GradientScatter;
 }
 
 /** The batch's shares (ObjectiveGradients), and per bucket the sum of `sums` and its gradient; `undefined` where it has no gradient. */
-export type SharesAndGradients = { shares: Tensor1D; gradients: FlatGradients };
+export type SharesAndGradients = {
+	shares: Tensor1D;
+	gradients: FlatGradients;
+	/** With `scatter`, where every bucket has a sum: [buckets] 1 where this micro-batch has a gradient, else 0. */
+	reached?: Tensor1D;
+};
 
 type Step = (batch: LabelledTokens, sums: FlatGradients) => SharesAndGradients;
 
@@ -49,10 +58,12 @@ export class MicroStep {
 	/** What is learned. */
 	readonly objective: Objective;
 	private readonly step: Step;
+	private readonly scatter?: GradientScatter;
 	private readonly compiled?: Compiled<Parameters<Step>, SharesAndGradients>;
 
 	constructor(model: TrainableModel, { objective = new Supervised(), ...options }: MicroStepOptions) {
 		this.objective = objective;
+		this.scatter = options.scatter;
 		this.step = (batch, sums) => sharesAndGradients(model, batch, sums, { objective, ...options });
 		if (!options.eager) this.compiled = compile(this.step, { name: "micro_step", trace: true, maxSignatures: MAX_SIGNATURES });
 	}
@@ -64,7 +75,10 @@ export class MicroStep {
 
 	/** @param sums gradients so far; `undefined` starts at nothing. The results and the arguments are the caller's. */
 	async run(batch: LabelledTokens, sums: FlatGradients): Promise<SharesAndGradients> {
-		return this.compiled ? this.compiled.runAsync([batch, sums]) : tidy(() => this.step(batch, sums));
+		const { compiled } = this;
+		if (!compiled) return tidy(() => this.step(batch, sums));
+		const run = () => compiled.runAsync([batch, sums]);
+		return this.scatter?.together(run) ?? run();
 	}
 
 	dispose(): void {
@@ -77,7 +91,7 @@ function sharesAndGradients(
 	model: TrainableModel,
 	batch: LabelledTokens,
 	sums: FlatGradients,
-	{ objective, buckets, gradientCheckpointing }: MicroStepOptions & { objective: Objective },
+	{ objective, buckets, gradientCheckpointing, scatter }: MicroStepOptions & { objective: Objective },
 ): SharesAndGradients {
 	const variables = buckets.flatMap((bucket) => bucket.variables);
 	const ofHead: { shares?: Tensor1D; variables: ObjectiveGradients["variables"] } = { variables: [] };
@@ -100,13 +114,16 @@ function sharesAndGradients(
 			const [below, above] = [grads[variable.name] as Tensor | undefined, ofHead.variables[i]];
 			return below && above ? add(below, above) : (below ?? above?.clone());
 		});
+		const reached: boolean[] = [];
 		const gradients = buckets.map((bucket, i) => {
 			const mine = own.splice(0, bucket.variables.length);
-			if (!mine.some((gradient) => gradient)) return undefined;
+			reached.push(mine.some((gradient) => gradient));
+			if (!reached[i] && !scatter) return undefined;
 			const flat = flattenBucket(bucket, mine);
-			return sums[i] ? (add(sums[i], flat) as Tensor1D) : flat;
+			const gradient = scatter ? scatter.reduce(flat, i) : flat;
+			return sums[i] ? (add(sums[i], gradient) as Tensor1D) : gradient;
 		});
-		return { shares: (ofHead.shares as Tensor1D).clone(), gradients };
+		return { shares: (ofHead.shares as Tensor1D).clone(), gradients, ...(scatter && { reached: tensor1d(reached.map(Number)) }) };
 	} finally {
 		for (const kept of [ofHead.shares, ...ofHead.variables]) kept?.dispose();
 	}

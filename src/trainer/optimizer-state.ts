@@ -1,5 +1,7 @@
 /** What the loop and a checkpoint need of an optimizer: AdamW (adamw.ts) and Adafactor (adafactor.ts) are two. */
+
 import type { FlatGradients, ParameterBucket } from "./parameter-buckets.js";
+import type { GatheredState } from "./sharding/gathered-state.js";
 
 /** What a step needs beside the gradients. */
 export interface OptimizerStep {
@@ -21,8 +23,10 @@ export interface Optimizer {
 	readonly buckets: readonly ParameterBucket[];
 	/** Graphs made so far. */
 	readonly signatures: number;
+	/** Where each process holds a shard of the state only: how a checkpoint is written. */
+	readonly gathered?: GatheredState;
 	/** Updates the parameters in place. `gradients` stay the caller's; a bucket without one is left alone. */
-	step(gradients: FlatGradients, step: OptimizerStep): void;
+	step(gradients: FlatGradients, step: OptimizerStep): void | Promise<void>;
 	/** The whole state, for a checkpoint; valid until the next step. */
 	stateTensors(): StateTensor[];
 	/**

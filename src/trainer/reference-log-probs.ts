@@ -4,6 +4,7 @@
  * trained further counts as it is, both as TRL has it; nothing is dropped here.
  */
 import { setImmediate } from "node:timers/promises";
+import { stopTogether } from "../backend/cluster/stop-together.js";
 import { compile } from "../backend/graph/compile.js";
 import { dispose, tidy } from "../backend/tf.js";
 import type { TrainableModel } from "../model/generative-model.js";
@@ -45,7 +46,7 @@ export async function referenceLogProbs(
 	const run = async (batch: PairBatch) => (eager ? ofBatch(batch) : compiled.runAsync([batch]));
 	const found = new Float32Array(2 * rows).fill(Number.NaN);
 	let done = 0;
-	try {
+	const ofOwnRows = async () => {
 		for await (const { examples, dropped } of steps) {
 			for (let from = 0; from < examples.length; from += microTrainBatchSize) {
 				signal?.throwIfAborted();
@@ -60,6 +61,9 @@ export async function referenceLogProbs(
 			done += examples.length + dropped.length;
 			onProgress?.(done);
 		}
+	};
+	try {
+		await stopTogether(workers, signal, ofOwnRows);
 		return await shareAmong(workers, found);
 	} finally {
 		compiled.dispose();

@@ -8,6 +8,7 @@ import type { Evaluate } from "./evaluator.js";
 import type { LrScheduleOptions, LrScheduler } from "./lr-schedule.js";
 import type { OptimizerName } from "./make-optimizer.js";
 import type { RunIdentity } from "./run-identity.js";
+import { ZERO_STAGES, type ZeroStage } from "./sharding/exchange-with.js";
 import type { TrainingEvent } from "./training-events.js";
 
 export interface TrainerOptions {
@@ -78,6 +79,11 @@ export interface TrainerOptions {
 	 * same update, the first one writes. `evaluate` is called in all of them and must give the same scores in all. Default: one process alone.
 	 */
 	workers?: WorkerGroup;
+	/**
+	 * With `workers`, what is in shards (DeepSpeed's ZeRO): 0 nothing, 1 the optimizer's state, 2 gradients, too. The same updates up to rounding. Needs AdamW
+	 * and graphs. Default 0.
+	 */
+	zeroStage?: ZeroStage;
 	/** Scores the model, e.g. on held-out pairs; called every `evalEvery` steps and after the last. Judgements that it gives, too, go to the log. */
 	evaluate?: Evaluate;
 	/** Held-out conversations, with DPO, too: their loss is the score `loss` of each evaluation, each labelled token counted alike. Default: none. */
@@ -135,6 +141,7 @@ export function resolveOptions({
 	dpo,
 	groupByLength = false,
 	packing = false,
+	zeroStage = 0,
 	seed = 42,
 	promptMaxLen = 13000,
 	evalEvery = Infinity,
@@ -153,12 +160,13 @@ export function resolveOptions({
 	if (earlyStoppingPatience < Infinity && bestMetric === undefined) {
 		throw new RangeError("Trainer: earlyStoppingPatience without bestMetric; expected the evaluation's score to stop by");
 	}
+	checkZero(zeroStage, { optimizer, eager });
 	checkShares({ labelSmoothing, minLrRatio: others.minLrRatio ?? 0 });
 	if (dpo) refuseWithPairs({ packing, neftuneNoiseAlpha, labelSmoothing });
 	return {
 		...{ trainBatchSize, microTrainBatchSize, gradientCheckpointing, eager, maxEpochs, maxSteps, seed, promptMaxLen },
 		...{ learningRate, lrScheduler, lrDecayRatio, warmupRatio, optimizer, betas, weightDecay, maxGradNorm, freeze },
-		...{ labelSmoothing, neftuneNoiseAlpha, dpo: dpo && resolveDpo(dpo), groupByLength, packing },
+		...{ labelSmoothing, neftuneNoiseAlpha, dpo: dpo && resolveDpo(dpo), groupByLength, packing, zeroStage },
 		...{
 			evalEvery,
 			bestMetric,
@@ -232,6 +240,18 @@ function checkCounts(options: Record<string, number>): void {
 		if (value >= 1 && (Number.isInteger(value) || value === Infinity)) continue;
 		throw new RangeError(`Trainer: ${name} is ${value}; expected a whole number, 1 or more`);
 	}
+}
+
+function checkZero(zeroStage: ZeroStage, { optimizer, eager }: Pick<TrainerOptions, "optimizer" | "eager">): void {
+	if (zeroStage === 0) return;
+	if (!ZERO_STAGES.includes(zeroStage)) throw new RangeError(`Trainer: zeroStage is ${zeroStage}; expected ${ZERO_STAGES.join(", ")}`);
+	if (optimizer === "adafactor") {
+		throw new RangeError(
+			`Trainer: zeroStage ${zeroStage} with adafactor, which keeps a row and a column of each matrix: nothing to shard, and its means are of whole matrices; take adamw, or stage 0`,
+		);
+	}
+	if (eager)
+		throw new RangeError(`Trainer: zeroStage ${zeroStage} with eager; its exchanges are parts of graphs: leave eager out, or take stage 0`);
 }
 
 function checkShares(options: Record<string, number>): void {

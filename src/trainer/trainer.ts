@@ -6,15 +6,10 @@
  * log files. A micro-step and an optimizer step are graphs (micro-step.ts, adamw.ts). What this version can't do (16-bit master weights) has no
  * option here.
  */
+import { StoppedElsewhereError, stopTogether } from "../backend/cluster/stop-together.js";
 import { WorkerLostError } from "../backend/cluster/watch-workers.js";
 import type { TrainableModel } from "../model/generative-model.js";
-import {
-	type AccumulatedGradients,
-	type AccumulateOptions,
-	accumulateGradients,
-	disposeGradients,
-	StoppedElsewhereError,
-} from "./accumulate-gradients.js";
+import { type AccumulatedGradients, type AccumulateOptions, accumulateGradients, disposeGradients } from "./accumulate-gradients.js";
 import { clipFactor } from "./clip-grad-norm.js";
 import { conversationKey, nameRow, type TrainingRow } from "./collate.js";
 import { Dpo } from "./dpo.js";
@@ -23,7 +18,7 @@ import { allStopEarly } from "./early-stopping.js";
 import { Evaluator } from "./evaluator.js";
 import { findCheckpoint } from "./find-checkpoint.js";
 import { holdFrozen, trainableParameters } from "./freeze.js";
-import { ALONE, agree, exchangeWith } from "./gradient-exchange.js";
+import { ALONE, agree, firstSays, type GradientExchange } from "./gradient-exchange.js";
 import { lrSchedule } from "./lr-schedule.js";
 import { makeOptimizer } from "./make-optimizer.js";
 import { MetricsLog } from "./metrics-log.js";
@@ -31,12 +26,13 @@ import { MicroStep } from "./micro-step.js";
 import type { Objective } from "./objective.js";
 import type { Optimizer } from "./optimizer-state.js";
 import { identify } from "./run-identity.js";
+import { exchangeWith } from "./sharding/exchange-with.js";
 import { type EncodeRow, loadSteps, measureLengths, type StepLoaderOptions } from "./step-loader.js";
 import { StepMeter } from "./step-meter.js";
 import { stepSeed } from "./step-seed.js";
 import { Supervised } from "./supervised.js";
 import { decisiveOptions, type ResolvedOptions, resolveOptions, resolveSchedule, type TrainerOptions } from "./trainer-options.js";
-import { checkpointFolder, readTrainerState, restoreTraining, saveTrainingCheckpoint, type TrainerState } from "./training-checkpoint.js";
+import { checkpointFolder, readTrainerState, restoreTraining, type TrainerState, writeCheckpoint } from "./training-checkpoint.js";
 import { type EvaluationRecord, NonFiniteLossError, type StepRecord, type TrainResult } from "./training-events.js";
 import { evaluationScalars, stepScalars } from "./training-scalars.js";
 
@@ -74,7 +70,7 @@ export class Trainer {
 		const identity = identify(rows, decisiveOptions(options, schedule, model.adapter));
 		const encode: EncodeRow = (row) => objective.encode(rows[row], row, model.processor, { dataRoot, maxLength: options.promptMaxLen });
 		const workers = options.workers ?? ALONE;
-		await agree(workers, "rows and options", identity);
+		await agree(workers, "rows and options", [identity, options.zeroStage]);
 		const lengths = options.groupByLength ? await measureLengths(encode, rows.length, workers, signal) : undefined;
 		const load = (which: Pick<StepLoaderOptions, "firstStep" | "totalSteps">) =>
 			loadSteps(encode, { rows: rows.length, trainBatchSize, seed, lengths, share: workers, ...which });
@@ -83,9 +79,15 @@ export class Trainer {
 		const thaw = holdFrozen(model.namedParameters(), parameters);
 		const optimizer = makeOptimizer(options.optimizer, parameters, options);
 		const { buckets } = optimizer;
-		const exchange = exchangeWith(options.workers, buckets);
+		const exchange = exchangeWith(options.workers, buckets, options.zeroStage);
 		const writes = workers.rank === 0;
-		const microStep = new MicroStep(model, { objective, buckets, gradientCheckpointing: options.gradientCheckpointing, eager });
+		const microStep = new MicroStep(model, {
+			objective,
+			buckets,
+			gradientCheckpointing: options.gradientCheckpointing,
+			eager,
+			scatter: exchange.scatter,
+		});
 		let run: TrainerState = { step: 0, identity, history: [], evaluations: [] };
 		let lastCheckpoint: string | undefined;
 		let log: MetricsLog | undefined;
@@ -96,19 +98,19 @@ export class Trainer {
 			if (lastCheckpoint === checkpointFolder(folder, run.step)) return; // this step's is there already
 			const kept = { keep: saveTotalLimit, best: best()?.step };
 			lastCheckpoint = checkpointFolder(folder, run.step);
-			if (!writes) return;
-			await saveTrainingCheckpoint(folder, { model, parameters, optimizer, objective }, run, kept);
+			if (!(await writeCheckpoint(folder, { model, parameters, optimizer, objective }, run, kept, writes))) return;
 			onEvent({ type: "checkpoint", step: run.step, dir: lastCheckpoint });
 		};
 		const evaluateWhenDue = async () => {
 			const due = run.step % evalEvery === 0 || run.step === totalSteps;
-			if (!evaluator || !due || run.evaluations.some(({ step }) => step === run.step)) return;
-			const evaluated = await evaluator.run(run.step);
+			const asked = evaluator;
+			if (!asked || !due || run.evaluations.some(({ step }) => step === run.step)) return;
+			const evaluated = await stopTogether(workers, signal, () => asked.run(run.step));
 			run.evaluations.push({ step: run.step, scores: evaluated.scores });
 			onEvent({ type: "eval", step: run.step, ...evaluated });
 			await log?.write(run.step, evaluationScalars(evaluated));
 			await log?.judgements(run.step, evaluated.judgements);
-			if (savePath !== undefined && best()?.step === run.step) await save(savePath);
+			if (savePath !== undefined && (await firstSays(workers, best()?.step === run.step))) await save(savePath);
 		};
 		const stopsEarly = () => allStopEarly(workers, run.evaluations, options);
 		try {
@@ -142,7 +144,7 @@ export class Trainer {
 				if (microStep.signatures > graphs) onEvent({ type: "compiled", signatures: microStep.signatures });
 				if (sums.tokens > 0) {
 					const learningRate = learningRateAt(step);
-					if (!update(optimizer, sums, { learningRate, maxGradNorm: options.maxGradNorm })) {
+					if (!(await update(optimizer, sums, { learningRate, maxGradNorm: options.maxGradNorm }))) {
 						const { loss, gradNorm, nonFinite } = sums;
 						throw new NonFiniteLossError(step + 1, loss, gradNorm, nonFinite.length > 0 ? nonFinite : examples, lastCheckpoint);
 					}
@@ -164,7 +166,7 @@ export class Trainer {
 			if (savePath !== undefined && writes) await model.save(savePath);
 			return summarize(run, best(), { savePath, dropped: dropped.rows(), signatures: microStep.signatures });
 		} catch (error) {
-			if ((signal?.aborted || isStop(error)) && savePath !== undefined) await save(savePath);
+			if (savePath !== undefined && (signal?.aborted || isStop(error)) && isWhole(error, exchange)) await save(savePath);
 			throw error;
 		} finally {
 			exchange.dispose();
@@ -177,9 +179,14 @@ export class Trainer {
 	}
 }
 
-/** Other processes ended, between two updates: what is here is whole. */
+/** Other processes ended. */
 function isStop(error: unknown): boolean {
 	return error instanceof StoppedElsewhereError || error instanceof WorkerLostError;
+}
+
+/** Whether the last whole step can be saved: not where its state was in shards, and one is lost. */
+function isWhole(error: unknown, { sharded }: GradientExchange): boolean {
+	return !sharded || !(error instanceof WorkerLostError);
 }
 
 /** @throws for an empty source, or a ShareGPT row that contradicts itself, before any training */
@@ -210,13 +217,13 @@ function waysOf(
 }
 
 /** The optimizer's step, where loss and gradients are finite; the gradients are disposed. @returns whether they are */
-function update(
+async function update(
 	optimizer: Optimizer,
 	{ gradients, loss, gradNorm }: AccumulatedGradients,
 	{ learningRate, maxGradNorm }: { learningRate: number; maxGradNorm: number },
-): boolean {
+): Promise<boolean> {
 	const finite = Number.isFinite(loss) && Number.isFinite(gradNorm);
-	if (finite) optimizer.step(gradients, { learningRate, gradientScale: clipFactor(gradNorm, maxGradNorm) });
+	if (finite) await optimizer.step(gradients, { learningRate, gradientScale: clipFactor(gradNorm, maxGradNorm) });
 	disposeGradients(gradients);
 	return finite;
 }

@@ -94,6 +94,25 @@ export async function saveTrainingCheckpoint(
 	return dir;
 }
 
+/**
+ * The same for a run of several processes: the first one writes, and the others give it what they have of the optimizer's state. To be called in all.
+ *
+ * @returns whether it was written here
+ */
+export async function writeCheckpoint(
+	savePath: string,
+	trained: Trained,
+	state: TrainerState,
+	kept: KeepOptions,
+	writes: boolean,
+): Promise<boolean> {
+	const write = async () => void (await saveTrainingCheckpoint(savePath, trained, state, kept));
+	const { gathered } = trained.optimizer;
+	if (gathered) return gathered.write(writes, write);
+	if (writes) await write();
+	return writes;
+}
+
 /** At no time is neither the old folder nor the new one there, but for the moment between two renames. */
 async function moveInto(temporary: string, dir: string): Promise<void> {
 	const old = `${temporary}.old`;

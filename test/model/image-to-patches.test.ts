@@ -80,6 +80,13 @@ describe.skipIf(!addon)(`the image addon${missing}`, () => {
 		expect(bytes(released.pixelValues.data).equals(bytes(kept.pixelValues.data))).toBe(true);
 	});
 
+	it("has memory of exactly the length that is asked for, each array its own", () => {
+		const { floats } = addon as ImageOps;
+		const [a, b] = [floats(1000).fill(1), floats(1000).fill(2)];
+		expect([a.length, new Set(a), new Set(b)]).toEqual([1000, new Set([1]), new Set([2])]);
+		for (const wrong of [0, -1, 2 ** 50, "8", undefined]) expect(() => floats(wrong as number)).toThrow("floats: (length) expected");
+	});
+
 	it("refuses a job whose parts don't belong together, instead of reading beyond them", () => {
 		const job: PatchJob = {
 			...{ pixels: new Uint8Array(60 * 28 * 3), layout: PIXEL_LAYOUT.rgb, height: 60, width: 28 },

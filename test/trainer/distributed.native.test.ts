@@ -5,10 +5,9 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { bytesToFloat32 } from "../../src/checkpoint/dtype.js";
-import { openSafetensors } from "../../src/checkpoint/safetensors.js";
 import { nativeMissing } from "../backend/native-runtime.js";
 import { loopback, resultsOf, startWorker, startWorkers } from "./start-workers.js";
+import { expectSameState } from "./training-state.js";
 import { workerRun } from "./worker-run.js";
 
 /** 13 rows in batches of 4, twice: the last batch of an epoch has one row, so that most processes have none of it. */
@@ -18,40 +17,8 @@ let scratch: string;
 let straight: Awaited<ReturnType<typeof workerRun>>;
 const at = (...names: string[]) => path.join(scratch, ...names);
 
-/** Every tensor of a checkpoint's training state: parameters and both moments. */
-async function stateOf(folder: string, step: number): Promise<Map<string, Float32Array>> {
-	const file = await openSafetensors(at(folder, `checkpoint-${step}`, "optimizer.safetensors"));
-	try {
-		const state = new Map<string, Float32Array>();
-		for (const [name, { dtype }] of file.header) state.set(name, bytesToFloat32(await file.read(name), dtype));
-		return state;
-	} finally {
-		await file.close();
-	}
-}
-
-/** |a − b| over |a|, of all tensors whose names begin so. */
-function distance(a: Map<string, Float32Array>, b: Map<string, Float32Array>, kind: string): number {
-	let [difference, norm] = [0, 0];
-	for (const [name, values] of a) {
-		if (!name.startsWith(kind)) continue;
-		const others = b.get(name) ?? new Float32Array();
-		expect(others.length, name).toBe(values.length);
-		values.forEach((value, i) => {
-			difference += (value - others[i]) ** 2;
-			norm += value ** 2;
-		});
-	}
-	return Math.sqrt(difference / norm);
-}
-
-async function expectSameState(folder: string, step: number) {
-	const [expected, got] = [await stateOf("straight", step), await stateOf(folder, step)];
-	expect([...got.keys()]).toEqual([...expected.keys()]);
-	expect(distance(expected, got, "param.")).toBeLessThan(1e-6);
-	expect(distance(expected, got, "exp_avg.")).toBeLessThan(1e-5);
-	expect(distance(expected, got, "exp_avg_sq.")).toBeLessThan(1e-5);
-}
+const expectSame = (folder: string, step: number) =>
+	expectSameState(at(folder, `checkpoint-${step}`), at("straight", `checkpoint-${step}`));
 
 describe.skipIf(nativeMissing)(`training on several processes (${nativeMissing ?? "staged"})`, () => {
 	beforeAll(async () => {
@@ -72,7 +39,7 @@ describe.skipIf(nativeMissing)(`training on several processes (${nativeMissing ?
 			}
 			expect(leaked).toBe(straight.leaked);
 		}
-		for (const step of [2, STEPS]) await expectSameState(folder, step);
+		for (const step of [2, STEPS]) await expectSame(folder, step);
 	});
 
 	it("killed, one is named by the others within seconds, they save, and another number of processes goes on to the same end", async () => {
@@ -89,7 +56,7 @@ describe.skipIf(nativeMissing)(`training on several processes (${nativeMissing ?
 			startWorkers({ savePath: at(folder), options: { resumeFromCheckpoint: at(folder) } }, await loopback(3)),
 		);
 		expect(results[0].history).toHaveLength(STEPS);
-		await expectSameState(folder, STEPS);
+		await expectSame(folder, STEPS);
 	}, 120_000);
 
 	it("refuses workers with other rows, in all of them, naming who differs", async () => {

@@ -5,6 +5,7 @@
 import path from "node:path";
 import { joinWorkers } from "../../src/backend/cluster/worker-group.js";
 import { memory } from "../../src/backend/tf.js";
+import type { LoraOptions } from "../../src/model/lora/lora-options.js";
 import { loadModel } from "../../src/model/qwen2_5_vl/load.js";
 import { Trainer, type TrainerOptions } from "../../src/trainer/trainer.js";
 import { goldenPath } from "../fixtures/read-golden.js";
@@ -17,6 +18,8 @@ export interface WorkerRun {
 	/** Rows to train on. Default 13. */
 	rows?: number;
 	options?: Partial<TrainerOptions>;
+	/** Trains an adapter. */
+	lora?: LoraOptions;
 }
 
 const images = ["two-red-circles.png", "blue-triangle.png"].map((name) => path.resolve("test/fixtures/hpdv3/images", name));
@@ -35,9 +38,9 @@ export function trainingRows(count: number) {
 	});
 }
 
-export async function workerRun({ savePath, workers, rank = 0, rows = 13, options }: WorkerRun) {
+export async function workerRun({ savePath, workers, rank = 0, rows = 13, options, lora }: WorkerRun) {
 	const group = workers && (await joinWorkers({ workers, rank, backend: "native-cpu", joinTimeout: 60, timeout: 60 }));
-	await using model = await loadModel(goldenPath("tiny-qwen2_5_vl"), { backend: "native-cpu", maxPixels: 3136 });
+	await using model = await loadModel(goldenPath("tiny-qwen2_5_vl"), { backend: "native-cpu", maxPixels: 3136, lora });
 	const before = memory().numTensors;
 	const { history, dropped } = await new Trainer(model, {
 		...{ trainBatchSize: 4, microTrainBatchSize: 2, maxEpochs: 2, learningRate: 1e-3, warmupRatio: 0, seed: 3 },

@@ -11,8 +11,9 @@ import { stringAttr } from "../graph/graph-def.js";
 import { NATIVE_BACKEND, type NativeBackend, type NativeBinding, type NativeOpAttr } from "../native-binding.js";
 import { floatAttr, intAttr, nativeBackend, TF_TYPE, typeAttr } from "../native-types.js";
 import { type BackendRequest, selectBackend } from "../select-backend.js";
-import { getBackend, scalar, type Tensor, type Tensor1D, tensor1d, tidy } from "../tf.js";
+import { getBackend, scalar, type Tensor, type Tensor1D, type Tensor2D, tensor1d, tidy } from "../tf.js";
 import { encodeServerDef } from "./server-def.js";
+import { ByteSharing } from "./share-bytes.js";
 import { findLost, parseWorker, type WorkerLostError, waitForWorkers, watchWorkers } from "./watch-workers.js";
 
 const GROUP_KEY = 1;
@@ -73,9 +74,12 @@ export async function joinWorkers({
 export class WorkerGroup {
 	/** Processes. */
 	readonly size: number;
+	/** Seconds spent so far in what waits for the others. */
+	waited = 0;
 	private nextKey = 1;
 	/** By the number of values: an op's shape stays the same. */
 	private readonly sums = new Map<number, Compiled<[Tensor1D], Tensor1D>>();
+	private bytes: ByteSharing | undefined;
 	private lost: WorkerLostError | undefined;
 	private readonly stopWatching: () => void;
 
@@ -113,6 +117,17 @@ export class WorkerGroup {
 	}
 
 	/**
+	 * Row r of every process's matrix goes to process r.
+	 *
+	 * @param x [processes, n] float32 or int32, of the same shape everywhere
+	 * @param key of `takeKeys`; always of the same shape
+	 * @returns [processes, n], row i of which process i had for this one
+	 */
+	allToAll(x: Tensor2D, key: number): Tensor2D {
+		return this.execute("CollectiveAllToAllV2", [], x, key) as Tensor2D;
+	}
+
+	/**
 	 * The sums of every process's values, in float32.
 	 *
 	 * @param values as many in each process
@@ -134,14 +149,23 @@ export class WorkerGroup {
 		}
 	}
 
+	/** Every process's bytes, by rank. @throws WorkerLostError */
+	shareBytes(own: Uint8Array): Promise<Uint8Array[]> {
+		this.bytes ??= new ByteSharing(this);
+		return this.bytes.share(own);
+	}
+
 	/** Runs what waits for the others. @throws WorkerLostError in place of TensorFlow's error where one is lost */
 	async together<T>(work: () => Promise<T>): Promise<T> {
 		if (this.lost) throw this.lost;
+		const started = performance.now();
 		try {
 			return await work();
 		} catch (error) {
 			this.lost ??= await findLost(this.workers, this.rank, error);
 			throw this.lost ?? error;
+		} finally {
+			this.waited += (performance.now() - started) / 1000;
 		}
 	}
 
@@ -161,6 +185,7 @@ export class WorkerGroup {
 		this.stopWatching();
 		for (const sum of this.sums.values()) sum.dispose();
 		this.sums.clear();
+		this.bytes?.dispose();
 	}
 
 	private execute(op: string, attrs: NativeOpAttr[], x: Tensor, key: number): Tensor {
@@ -168,7 +193,7 @@ export class WorkerGroup {
 		return tidy(() => {
 			const inputs = [x, ...[size, GROUP_KEY, key].map((n) => scalar(n, "int32"))];
 			const common = [
-				typeAttr("T", TF_TYPE.float),
+				typeAttr("T", x.dtype === "int32" ? TF_TYPE.int32 : TF_TYPE.float),
 				stringAttr("communication_hint", native.isUsingGpuDevice ? "nccl" : "auto"),
 				floatAttr("timeout_seconds", timeout),
 				intAttr("Nordering_token", 0),

@@ -24,7 +24,7 @@ const ADDON_SOURCE = "tfjs_backend.cc";
 const GRAPH_FUNCTIONS = "graph_functions.cc";
 const REDIRECT_FD = "redirect_fd.cc";
 /** Included by it. */
-const COLLECTIVES = "collectives.h";
+const INCLUDED = ["collectives.h", "read_tensor.h"];
 /** Ops of our own, and what they include. */
 const ROW_OPS = ["row_ops.cc", "row_ops.h", "few_rows.h", "fused_rows.h", "thread_pool.h"];
 
@@ -50,7 +50,7 @@ function addonKey(kernels: string): string {
 	const hash = createHash("sha256").update(FLAGS.join(" "));
 	const sources = path.join(kernels, "binding");
 	for (const name of readdirSync(sources).sort()) hash.update(name).update(readFileSync(path.join(sources, name)));
-	for (const name of [REDIRECT_FD, GRAPH_FUNCTIONS, COLLECTIVES, ...ROW_OPS]) hash.update(readFileSync(ownSource(name)));
+	for (const name of [REDIRECT_FD, GRAPH_FUNCTIONS, ...INCLUDED, ...ROW_OPS]) hash.update(readFileSync(ownSource(name)));
 	return `napi-v${NAPI_VERSION}-${process.platform}-${process.arch}-${hash.digest("hex").slice(0, 16)}`;
 }
 

@@ -34,11 +34,12 @@ export function checkEngineFlags({ title, takes, refuses, check }: Engine, optio
 }
 
 const LAUNCH_FLAGS = ["launch", "ray", "engine_files", "engine_path", "gpus_per_node", "nnodes"] as const;
-const GPU_FLAGS = ["zero_stage", "flash_attn", "adam_offload", "overlap_comm"] as const;
+const GPU_FLAGS = ["flash_attn", "adam_offload", "overlap_comm"] as const;
 
 /** @throws UsageError for a flag that our own trainer leaves to the others */
 export function refuseEngineFlags(options: TrainOptions): void {
 	for (const name of LAUNCH_FLAGS)
 		if (isGiven(name, options)) throw new UsageError(`--${name}: expected --engine llamafactory, lightrft or trl with it`);
 	for (const name of GPU_FLAGS) if (isGiven(name, options)) refuseFlag(name, options[name], `--${name}`);
+	if (options.zero_stage === "3") refuseFlag("zero_stage", "3", "--zero_stage");
 }

@@ -20,7 +20,11 @@ export const engineFlags = {
 	engine_path: flag(text().optional(), "with --engine lightrft: LightRFT's clone, on the machines that train", "DIR"),
 	gpus_per_node: flag(whole(0).optional(), "with --engine: GPUs of a machine; 0: on the CPU; default: 8", "N"),
 	nnodes: flag(whole().optional(), "with --engine: machines; default: 1", "N"),
-	zero_stage: flag(zeroStage().optional(), "with --engine: DeepSpeed's; 0: plain data parallel; default: 3, on the CPU 0", "N"),
+	zero_stage: flag(
+		zeroStage().optional(),
+		"what several processes share out: 0 nothing, 1 the optimizer's states, 2 gradients, too; 3 weights, too: with --engine only. Default: 0; with --engine 3, on the CPU 0",
+		"N",
+	),
 	flash_attn: flag(toggle().default(false), "with --engine: FlashAttention 2"),
 	adam_offload: flag(toggle().default(false), "with --engine: the optimizer's states in the machine's own memory"),
 	overlap_comm: flag(toggle().default(false), "with --engine: DeepSpeed's overlap_comm"),

@@ -22,7 +22,7 @@ export async function imageToPatches(
 	{ releasePixels = false }: { releasePixels?: boolean } = {},
 ): Promise<ImagePatches> {
 	if (!addon) return pixelsToPatches(await resizeBicubic(toRgb(image), height, width), options);
-	const patches = emptyPatches(height, width, options);
+	const patches = emptyPatches(height, width, options, addon.floats);
 	await addon.imageToPatches({
 		pixels: image.data,
 		releasePixels,

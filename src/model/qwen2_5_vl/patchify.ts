@@ -54,15 +54,25 @@ export function pixelsToPatches({ data, height, width }: RgbImage, options: Patc
 	return patches;
 }
 
-/** Patches of an image of this size, all zeros. @throws RangeError for sides that are no multiples of mergeSize · patchSize */
-export function emptyPatches(height: number, width: number, options: PatchifyOptions): ImagePatches {
+/**
+ * Patches of an image of this size, to be filled.
+ *
+ * @param floats makes their memory; default zeros
+ * @throws RangeError for sides that are no multiples of mergeSize · patchSize
+ */
+export function emptyPatches(
+	height: number,
+	width: number,
+	options: PatchifyOptions,
+	floats: (length: number) => Float32Array = (length) => new Float32Array(length),
+): ImagePatches {
 	const { patchSize: p, temporalPatchSize: t, mergeSize: m } = options;
 	if (height % (m * p) !== 0 || width % (m * p) !== 0) {
 		throw new RangeError(`patchify: ${height}×${width} pixels, expected multiples of ${m * p}; resize the image with smartResize first`);
 	}
 	const [rows, columns] = [height / p, width / p];
 	const shape: [number, number] = [rows * columns, 3 * t * p * p];
-	return { pixelValues: { data: new Float32Array(shape[0] * shape[1]), shape }, gridThw: [1, rows, columns] };
+	return { pixelValues: { data: floats(shape[0] * shape[1]), shape }, gridThw: [1, rows, columns] };
 }
 
 /** One row of the result: C, t, p, p, from the patch whose first byte is at `origin`. */

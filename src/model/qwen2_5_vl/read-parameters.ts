@@ -1,7 +1,7 @@
 /**
  * The weights of a checkpoint folder, in memory as the model computes with them.
  *
- * On the native CPU backend a tensor is read on libuv's threads, straight to where it stays, two at a time, and cast there if its type on disk is another.
+ * On the native CPU backend a tensor is mapped, or read straight to where it stays, on libuv's threads, two at a time, and cast if its type on disk is another.
  * Elsewhere tensors are read one at a time, largest first, through one scratch buffer that shrinks as they do. Either way no more is in memory
  * than the tensors loaded so far and a copy of the newest; bfloat16 on disk becomes bfloat16 in memory without being widened.
  */

@@ -1,13 +1,13 @@
 /**
  * What reading a large data set costs, beside Python: writes an HPDv3 JSON array of 1.2 million rows, has each reader read it in a process of
- * its own, and prints rows per second, processor time and the highest resident memory; minimum and median of the repeats.
+ * its own, and prints rows per second of wall clock and of processor time, and the highest resident memory; the best and the median of the repeats.
  *
- *     npx tsx bench/stream-dataset.ts [--python python3] [--rows 1200000] [--repeats 3] [--out bench/results/stream-dataset.json]
+ *     npx tsup && npx tsx bench/stream-dataset.ts [--python python3] [--rows 1200000] [--repeats 3] [--out bench/results/stream-dataset.json]
  *
  * Python needs `pip install ijson`, whose fastest backend (yajl2_c) is a C library. Readers take turns, so that a busy machine is busy for all.
  */
 import { execFile } from "node:child_process";
-import { createWriteStream, readFileSync } from "node:fs";
+import { createWriteStream } from "node:fs";
 import { copyFile, mkdir, mkdtemp, rm, stat, writeFile } from "node:fs/promises";
 import os, { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -15,7 +15,6 @@ import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs, promisify } from "node:util";
-import { loadDataset, readRows } from "../src/index.js";
 
 const { values } = parseArgs({
 	options: {
@@ -24,8 +23,6 @@ const { values } = parseArgs({
 		records: { type: "string", default: "10000" },
 		repeats: { type: "string", default: "3" },
 		out: { type: "string", default: fileURLToPath(new URL("results/stream-dataset.json", import.meta.url)) },
-		job: { type: "string" },
-		file: { type: "string", default: "" },
 	},
 });
 
@@ -34,46 +31,23 @@ interface Cost {
 	rows: number;
 	seconds: number;
 	cpuSeconds: number;
-	/** Resident before reading: the program, its packages and the TypeScript loader. */
+	/** Resident before reading: Node and the package. */
 	startMB?: number;
 	peakMB: number;
 }
 
-/** `readRows` is what Python's readers do; `loadDataset` also checks rows and looks up the two images of each. */
-const JOBS: Readonly<Record<string, (file: string) => AsyncIterable<unknown>>> = {
-	readRows,
-	loadDataset: (file) => loadDataset(`hpdv3:${file}`, { limit: Number(values.records) }),
-	async *"stream-json"(file) {
-		const { streamArray } = await import("stream-json/streamers/stream-array.js");
-		const { createReadStream } = await import("node:fs");
-		const elements = createReadStream(file).pipe(streamArray.withParserAsStream({ streamValues: false }));
-		yield* elements as AsyncIterable<unknown>;
-	},
-};
+const OURS = ["readRows", "loadDataset", "stream-json"];
 const PEERS = ["json.load", "ijson", "ijson-float"];
 
-async function measure(job: string, file: string): Promise<Cost> {
-	const [started, cpu, startMB] = [performance.now(), process.cpuUsage(), process.memoryUsage().rss / 2 ** 20];
-	let rows = 0;
-	for await (const row of JOBS[job](file)) if (row) rows++;
-	const { user, system } = process.cpuUsage(cpu);
-	const peakMB = Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync("/proc/self/status", "utf8"))?.[1]) / 1024;
-	return {
-		version: `Node ${process.version}`,
-		rows,
-		seconds: (performance.now() - started) / 1000,
-		cpuSeconds: (user + system) / 1e6,
-		startMB,
-		peakMB,
-	};
-}
-
 async function inProcess(job: string, file: string): Promise<Cost> {
-	const script = fileURLToPath(new URL(PEERS.includes(job) ? "peer/peer_stream.py" : "stream-dataset.ts", import.meta.url));
-	const [command, args] = PEERS.includes(job)
-		? [values.python, [script, job, file]]
-		: [process.execPath, ["--import", "tsx", script, "--job", job, "--file", file, "--records", values.records]];
-	const { stdout } = await promisify(execFile)(command, args);
+	const isPeer = PEERS.includes(job);
+	const script = fileURLToPath(new URL(isPeer ? "peer/peer_stream.py" : "stream/job.mjs", import.meta.url));
+	const { stdout } = await promisify(execFile)(isPeer ? values.python : process.execPath, [
+		script,
+		job,
+		file,
+		...(isPeer ? [] : [values.records]),
+	]);
 	return JSON.parse(stdout);
 }
 
@@ -104,51 +78,51 @@ const median = (numbers: number[]) => numbers.sort((a, b) => a - b)[Math.floor(n
 
 function summary(costs: Cost[]) {
 	const rates = costs.map(({ rows, seconds }) => rows / seconds);
+	const cpuRates = costs.map(({ rows, cpuSeconds }) => rows / cpuSeconds);
 	return {
 		version: costs[0].version,
 		rows: costs[0].rows,
 		rowsPerSecond: { best: Math.round(Math.max(...rates)), median: Math.round(median(rates)) },
-		rowsPerCpuSecond: Math.round(Math.max(...costs.map(({ rows, cpuSeconds }) => rows / cpuSeconds))),
+		rowsPerCpuSecond: { best: Math.round(Math.max(...cpuRates)), median: Math.round(median(cpuRates)) },
 		...(costs[0].startMB !== undefined && { startMB: Math.round(costs[0].startMB) }),
 		peakMB: Math.round(Math.max(...costs.map(({ peakMB }) => peakMB))),
 	};
 }
 
 async function compare(file: string): Promise<void> {
-	const jobs = [...Object.keys(JOBS), ...PEERS];
+	const jobs = [...OURS, ...PEERS];
 	const costs: Record<string, Cost[]> = Object.fromEntries(jobs.map((job) => [job, []]));
 	for (let repeat = 0; repeat < Number(values.repeats); repeat++) {
 		for (const job of jobs) costs[job].push(await inProcess(job, file));
 	}
 	const readers = Object.fromEntries(jobs.map((job) => [job, summary(costs[job])]));
-	const times = (peer: string) => Number((readers.readRows.rowsPerCpuSecond / readers[peer].rowsPerCpuSecond).toFixed(2));
+	const times = (peer: string, rate: "rowsPerSecond" | "rowsPerCpuSecond") =>
+		Number((readers.readRows[rate].best / readers[peer][rate].best).toFixed(2));
 	const result = {
-		machine: `${os.cpus().length} × ${os.cpus()[0].model}, shared with other work; processor time is what compares`,
+		machine: `${os.cpus().length} × ${os.cpus()[0].model}, shared with other work: load ${os.loadavg()[0].toFixed(1)} at the end`,
 		date: new Date().toISOString().slice(0, 10),
 		bytes: (await stat(file)).size,
 		readers,
-		readRowsPerCpuSecondAgainst: Object.fromEntries(["stream-json", ...PEERS].map((peer) => [peer, times(peer)])),
+		readRowsAgainst: Object.fromEntries(
+			["stream-json", ...PEERS].map((peer) => [peer, { wall: times(peer, "rowsPerSecond"), cpu: times(peer, "rowsPerCpuSecond") }]),
+		),
 	};
 	console.log(JSON.stringify(result, null, "\t"));
 	await mkdir(dirname(values.out), { recursive: true });
 	await writeFile(values.out, `${JSON.stringify(result, null, "\t")}\n`);
 }
 
-if (values.job !== undefined) {
-	console.log(JSON.stringify(await measure(values.job, values.file)));
-} else {
-	const folder = await mkdtemp(join(tmpdir(), "rft-stream-"));
-	try {
-		const picture = fileURLToPath(new URL("../examples/data/heldout/0000a.jpg", import.meta.url));
-		for (let i = 0; i < FOLDERS * IMAGES; i++) {
-			const image = join(folder, imageOf(i));
-			await mkdir(dirname(image), { recursive: true });
-			await copyFile(picture, image);
-		}
-		const file = join(folder, "hpdv3.json");
-		await pipeline(Readable.from(rows(Number(values.rows))), createWriteStream(file));
-		await compare(file);
-	} finally {
-		await rm(folder, { recursive: true });
+const folder = await mkdtemp(join(tmpdir(), "rft-stream-"));
+try {
+	const picture = fileURLToPath(new URL("../examples/data/heldout/0000a.jpg", import.meta.url));
+	for (let i = 0; i < FOLDERS * IMAGES; i++) {
+		const image = join(folder, imageOf(i));
+		await mkdir(dirname(image), { recursive: true });
+		await copyFile(picture, image);
 	}
+	const file = join(folder, "hpdv3.json");
+	await pipeline(Readable.from(rows(Number(values.rows))), createWriteStream(file));
+	await compare(file);
+} finally {
+	await rm(folder, { recursive: true });
 }

@@ -87,7 +87,7 @@ export {
 export { correctAnswer } from "./reward/correct-answer.js";
 export { drawJudgements, type JudgementDraw } from "./reward/draw-judgements.js";
 export { type Evaluation, evaluate } from "./reward/evaluate.js";
-export type { FilterReport } from "./reward/filter-report.js";
+export type { FilterReport, RecordCounts } from "./reward/filter-report.js";
 export {
 	type FilteredRecord,
 	type FilterRolloutsOptions,

@@ -34,7 +34,7 @@ const TABLE: Record<string, Row> = {
 	nn: { imports: ["backend"] },
 	files: {
 		imports: ["checkpoint/write-whole.ts"],
-		packages: ["node:fs", "zod", "hyparquet", "hyparquet-writer", "fzstd", "tar-stream", "tinyglobby"],
+		packages: ["node:fs", "zod", "hyparquet", "hyparquet-writer", "fzstd", "xxhash-wasm", "tar-stream", "tinyglobby"],
 	},
 	dataset: { imports: ["files", "backend/setup/cache-folder.ts"], packages: ["node:fs", "zod", "yaml", "lru-cache"] },
 	[SEAM]: { imports: [], types: ["backend"] },
@@ -50,7 +50,7 @@ const TABLE: Record<string, Row> = {
 		imports: ["dataset", "backend", "checkpoint/write-whole.ts", SEAM],
 		packages: ["node:fs", "zod", "crc-32", "proper-lockfile"], // the journal's
 	},
-	reward: { imports: ["files"], types: ["dataset", "sampler"], packages: ["zod", "sharp", "minhash"] },
+	reward: { imports: ["files", "sampler/rollout-shape.ts"], types: ["dataset", "sampler"], packages: ["zod", "sharp", "minhash"] },
 	trainer: {
 		imports: ["backend", "nn", "checkpoint", "files", SEAM],
 		types: ["dataset", "sampler", "reward"],
@@ -62,7 +62,7 @@ const TABLE: Record<string, Row> = {
 	"testing.ts": { imports: [SEAM, "model/answer-form.ts", "model/repetition-detector.ts"], packages: ["node:fs"] },
 	"index.ts": { imports: ["backend", "checkpoint", "files", "dataset", "model", SEAM, "sampler", "reward", "trainer", "rounds", "report"] },
 	cli: {
-		imports: ["index.ts", "../package.json"],
+		imports: ["index.ts", "files/is-inside.ts", "../package.json"],
 		packages: ["node:fs", "commander", "cli-progress", "cli-table3", "fastest-levenshtein", "yaml", "zod"],
 	},
 };

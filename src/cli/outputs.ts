@@ -1,7 +1,8 @@
 /** Where commands write, and what must not be there yet: nothing of an earlier run is replaced unless `--overwrite` says so. */
 import { existsSync } from "node:fs";
 import { access, constants, mkdir, readdir, rm } from "node:fs/promises";
-import { basename, dirname, isAbsolute, join, relative, resolve, sep } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
+import { isInside } from "../files/is-inside.js";
 import { UsageError } from "./usage-error.js";
 
 export interface SampleFiles {
@@ -63,7 +64,7 @@ export function runFiles(folder: string) {
  */
 export async function claimOutputs(outputs: readonly string[], inputs: readonly string[], overwrite: boolean): Promise<void> {
 	for (const output of outputs) {
-		const input = inputs.find((path) => isWithin(resolve(path), resolve(output)));
+		const input = inputs.find((path) => isInside(resolve(path), resolve(output)));
 		if (input !== undefined) throw new UsageError(`${output} would be written over ${input}, which is read; choose another output path`);
 	}
 	const taken: string[] = [];
@@ -100,11 +101,6 @@ export async function clearOutputs({
 			/^(checkpoint-\d+|\.checkpoint-\d+\..*|(adapter_)?config\.json|.*\.safetensors|.*\.safetensors\.index\.json|prompt\.txt)$/,
 		);
 	if (logs !== undefined) await removeIn(logs, /^((metrics|wandb-history|judgements)\.jsonl|events\.out\.tfevents\..*)$/);
-}
-
-function isWithin(path: string, folder: string): boolean {
-	const way = relative(folder, path);
-	return way !== ".." && !way.startsWith(`..${sep}`) && !isAbsolute(way);
 }
 
 async function isTaken(path: string): Promise<boolean> {

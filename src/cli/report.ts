@@ -1,5 +1,5 @@
 /** `report`: rollouts that were written earlier, as one HTML page. */
-import { correct, type FilteredRecord, filterRollouts, wellFormed, writeReport } from "../index.js";
+import { correct, filterRollouts, wellFormed, writeReport } from "../index.js";
 import { defineCommand } from "./define-command.js";
 import { reportOptions } from "./options.js";
 import { claimOutputs } from "./outputs.js";
@@ -22,10 +22,9 @@ export const reportCommand = (session: Session) =>
 			if (judged) await writeReport(output_path, rollouts, { ...facts, gallery, seed });
 			else {
 				const filters = [wellFormed(), correct()];
-				const collector = openReport(options, filters);
-				const onRecord = (record: FilteredRecord) => collector.add(record);
-				for await (const _ of filterRollouts(rollouts, filters, { useCot, onRecord })) session.signal.throwIfAborted();
-				await writeReport(output_path, collector, facts);
+				const counts = openReport(options, filters);
+				for await (const _ of filterRollouts(rollouts, filters, { useCot, counts })) session.signal.throwIfAborted();
+				await writeReport(output_path, counts, facts);
 			}
 			session.print(output_path);
 		},

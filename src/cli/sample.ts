@@ -109,11 +109,10 @@ export async function keepRollouts(
 	const result = await writeJsonLines(files.rejected, (onRejected) =>
 		withExports(files, options, async (add) => {
 			const onRecord = async (record: FilteredRecord) => {
-				page?.add(record);
 				await add?.(record);
 				await log?.update(() => kept.report);
 			};
-			const kept = filterRollouts(rollouts, filters, { useCot, onRejected, onRecord });
+			const kept = filterRollouts(rollouts, filters, { useCot, onRejected, onRecord, counts: page });
 			await writeJsonArray(files.filtered, kept);
 			return kept.report;
 		}),

@@ -1,15 +1,13 @@
 /**
  * A data file as blocks of plain bytes: gzip and Zstandard are undone on the way, known by their first bytes and not by the name.
  * Blocks are read when they are asked for, so a slow consumer holds the disk back.
- *
- * Zstandard is `fzstd`, which does not check the content's checksum (optional in the format). Node's own, there from 22.15 on, does; but it ends
- * without a word after the first frame (24.21), and files that were joined or compressed by several threads have more: rows would be lost.
  */
 import { createReadStream } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { pipeline } from "node:stream";
 import { createGunzip } from "node:zlib";
 import { DatasetError } from "./dataset-error.js";
+import { readZstd } from "./read-zstd.js";
 
 const BLOCK = 1 << 18;
 const BYTE_ORDER_MARK = [0xef, 0xbb, 0xbf];
@@ -38,7 +36,7 @@ export async function readHead(file: string, length: number): Promise<Buffer> {
  */
 export async function* readBytes(file: string): AsyncGenerator<Buffer> {
 	const head = await readHead(file, ZSTANDARD.length);
-	const blocks = startsWith(head, GZIP) ? gunzip(file) : startsWith(head, ZSTANDARD) ? unzstd(file) : readBlocks(file);
+	const blocks = startsWith(head, GZIP) ? gunzip(file) : startsWith(head, ZSTANDARD) ? readZstd(readBlocks(file)) : readBlocks(file);
 	let first = true;
 	try {
 		for await (const block of blocks) {
@@ -84,22 +82,6 @@ const readBlocks = (file: string): AsyncIterable<Buffer> => createReadStream(fil
 function gunzip(file: string): AsyncIterable<Buffer> {
 	// The callback only keeps pipeline from throwing by itself: an error destroys the last stream, whose loop then throws it.
 	return pipeline(createReadStream(file, { highWaterMark: BLOCK }), createGunzip({ chunkSize: BLOCK }), () => undefined);
-}
-
-async function* unzstd(file: string): AsyncGenerator<Buffer> {
-	const { Decompress } = await import("fzstd");
-	let ready: Buffer[] = [];
-	const decoder = new Decompress((bytes) => {
-		// The decoder writes on in its own memory once it goes on.
-		ready.push(Buffer.from(bytes));
-	});
-	for await (const block of readBlocks(file)) {
-		decoder.push(block);
-		yield* ready;
-		ready = [];
-	}
-	decoder.push(new Uint8Array(0), true);
-	yield* ready;
 }
 
 function unreadable(file: string, cause: unknown): DatasetError {

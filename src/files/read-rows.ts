@@ -2,6 +2,7 @@
  * The rows of a data file in any of the forms that are known: JSON array, JSON Lines, Parquet, tar shards; all but Parquet also as gzip or
  * Zstandard. The form is read from the file's first bytes, never from its name.
  */
+import { eachOfGroups } from "./each-of-groups.js";
 import type { JsonRow } from "./parse-json-row.js";
 import { peek, readBytes, readHead, startsWith } from "./read-bytes.js";
 import { checkJsonBytes, parseJsonRows } from "./read-json-rows.js";
@@ -13,14 +14,14 @@ import { isTar, readTarRows, TAR_HEAD } from "./read-tar-rows.js";
  * @returns rows in file order, those that can't be parsed as what is wrong with them.
  * @throws DatasetError if the file can't be read, is of no known form, or is broken so that there is no next row.
  */
-export async function* readRows(file: string): AsyncGenerator<JsonRow> {
-	for await (const rows of await openRows(file)) for (const row of rows) yield row;
+export function readRows(file: string): AsyncIterableIterator<JsonRow, undefined, undefined> {
+	return eachOfGroups(readGroups(file));
 }
 
-async function openRows(file: string): Promise<AsyncGenerator<JsonRow[]>> {
-	if (await isParquet(file)) return readParquetRows(file);
+async function* readGroups(file: string): AsyncGenerator<JsonRow[]> {
+	if (await isParquet(file)) return yield* readParquetRows(file);
 	const { head, blocks } = await peek(readBytes(file), TAR_HEAD);
-	return isTar(head) ? readTarRows(file, blocks) : parseJsonRows(file, blocks);
+	yield* isTar(head) ? readTarRows(file, blocks) : parseJsonRows(file, blocks);
 }
 
 /** Fails as `readRows` would on its first row, if the file is missing, empty or of no known form. */

@@ -2,8 +2,7 @@
  * What a report is made from, gathered from a stream of judged rollouts, a record at a time: counts, histograms and a bounded sample for the gallery. Memory
  * does not grow with the stream (the histograms hold a count per different length, and per different number of right judgements).
  */
-import { collectFilterReport, type FilterReport } from "../reward/filter-report.js";
-import type { FilteredRecord } from "../reward/filter-rollouts.js";
+import { collectFilterReport, type FilterReport, type RecordCounts } from "../reward/filter-report.js";
 import type { JudgedRollout } from "../reward/outcome.js";
 import { type GalleryItem, sampleGallery } from "./gallery-sample.js";
 
@@ -25,9 +24,8 @@ export interface ReportData extends FilterReport {
 	gallery: { items: GalleryItem[]; size: number; seed: number };
 }
 
-export interface ReportCollector {
-	/** Takes one record with all its rollouts: `filterRollouts`' `onRecord` gives them. */
-	add(record: Pick<FilteredRecord, "rollouts" | "passRate">): void;
+/** `filterRollouts` takes it as its `counts`; or `add` a record at a time. */
+export interface ReportCollector extends RecordCounts {
 	data(): ReportData;
 }
 
@@ -52,6 +50,7 @@ export function collectReport({ gallery = 200, seed = 0, filters = [] }: Collect
 			const someKept = decided.some(({ fate }) => fate === KEPT);
 			count(passRates, `${passRate.right}/${passRate.of}`, someKept);
 		},
+		report: () => counts.report(),
 		data() {
 			const report = counts.report();
 			const items = sample.items(Object.keys(report.rejected));

@@ -22,14 +22,20 @@ export interface FilterReport {
 	scores?: ScoreReport;
 }
 
+/** What counts records: `filterRollouts`' own, or one that shows more of them (`collectReport`). */
+export interface RecordCounts {
+	/** Takes one record with all its rollouts: those without `rejectedBy` are kept. */
+	add(record: { rollouts: readonly JudgedRollout[]; passRate: PassRate }): void;
+	report(): FilterReport;
+}
+
 /** @param filters names that are counted though they may turn nothing away, in the order in which they are asked */
-export function collectFilterReport(filters: readonly string[]) {
+export function collectFilterReport(filters: readonly string[]): RecordCounts {
 	const [stats, breakdown, scores] = [collectStats(), collectBreakdown(), collectScores()];
 	const rejected: Record<string, number> = Object.fromEntries(filters.map((name) => [name, 0]));
 	let [total, kept, records, recordsKept] = [0, 0, 0, 0];
 	return {
-		/** Takes one record with all its rollouts: those without `rejectedBy` are kept. */
-		add({ rollouts, passRate }: { rollouts: readonly JudgedRollout[]; passRate: PassRate }): void {
+		add({ rollouts, passRate }) {
 			const before = kept;
 			for (const rollout of rollouts) {
 				total++;
@@ -42,7 +48,7 @@ export function collectFilterReport(filters: readonly string[]) {
 			records++;
 			if (kept > before) recordsKept++;
 		},
-		report(): FilterReport {
+		report() {
 			const scored = scores.report();
 			return {
 				...{ total, kept, rejected: { ...rejected }, records, recordsKept },

@@ -8,7 +8,7 @@
  * in memory at a time; near-duplicate filters keep hashes beside them.
  */
 import type { Rollout } from "../sampler/rollout.js";
-import { collectFilterReport, type FilterReport } from "./filter-report.js";
+import { collectFilterReport, type FilterReport, type RecordCounts } from "./filter-report.js";
 import { rewardFilter } from "./filters/reward-filter.js";
 import { groupByRecord } from "./group-by-record.js";
 import { judgeRollout } from "./judge-rollout.js";
@@ -32,6 +32,8 @@ export interface FilterRolloutsOptions {
 	onRejected?: (rollout: JudgedRollout) => void | Promise<void>;
 	/** Given each record when its rollouts have been decided on, before they are yielded; awaited. `writeExports` takes them. */
 	onRecord?: (record: FilteredRecord) => void | Promise<void>;
+	/** Counts the records, and makes the `report`; `collectReport`'s shows them on a page as well. Default: one of its own. */
+	counts?: RecordCounts;
 }
 
 /** The kept rollouts, to be iterated once, and the report so far. */
@@ -47,10 +49,10 @@ export interface KeptRollouts extends AsyncIterable<JudgedRollout> {
 export function filterRollouts(
 	rollouts: Iterable<Rollout> | AsyncIterable<Rollout>,
 	filters: readonly (RolloutFilter | AnyReward)[],
-	{ useCot = true, onRejected, onRecord }: FilterRolloutsOptions = {},
+	{ useCot = true, onRejected, onRecord, counts: given }: FilterRolloutsOptions = {},
 ): KeptRollouts {
 	const asked = inOrder(filters.map((filter) => (typeof filter === "function" ? rewardFilter(filter) : filter)));
-	const counts = collectFilterReport(asked.map(({ name }) => name));
+	const counts = given ?? collectFilterReport(asked.map(({ name }) => name));
 	async function* sift(): AsyncGenerator<JudgedRollout> {
 		for await (const group of groupByRecord(rollouts)) {
 			const record = await decide(

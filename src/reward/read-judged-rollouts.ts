@@ -6,34 +6,13 @@ import { z } from "zod";
 import { checkRow } from "../files/check-row.js";
 import { DatasetError } from "../files/dataset-error.js";
 import { readJsonRows } from "../files/read-json-rows.js";
+import { rolloutShape } from "../sampler/rollout-shape.js";
 import { type JudgedRollout, OUTCOMES } from "./outcome.js";
 
-const zeroOrOne = z.union([z.literal(0), z.literal(1)]);
-const count = z.number().int().nonnegative();
-const share = z.number().min(0).max(1);
-
-const judgedRollout = z.object({
-	record: z.object({
-		key: z.string(),
-		prompt: z.string(),
-		images: z.tuple([z.string(), z.string()]),
-		preferred: zeroOrOne,
-		order: z.union([z.tuple([z.literal(0), z.literal(1)]), z.tuple([z.literal(1), z.literal(0)])]),
-		source: z.object({ name: z.string(), file: z.string(), row: count }),
-		criteria: z.string().optional(),
-		choiceDist: z.array(z.number()).optional(),
-		confidence: z.number().optional(),
-		model1: z.string().optional(),
-		model2: z.string().optional(),
-	}),
-	sampleIndex: count,
-	seed: count,
+const judgedRollout: z.ZodType<JudgedRollout> = z.object({
+	...rolloutShape,
 	promptText: z.string(),
-	completion: z.string(),
-	numTokens: count,
 	finishReason: z.enum(["stop", "length", "repetition", "error"]),
-	forced: z.literal(true).optional(),
-	score: z.object({ image1: share, preferred: share, mass: share }).optional(),
 	error: z.object({ kind: z.enum(["bad-image", "error"]), message: z.string() }).optional(),
 	outcome: z.enum(OUTCOMES),
 	answer: z.union([z.literal(1), z.literal(2)]).optional(),

@@ -11,6 +11,7 @@ import type { PreferenceRecord } from "../dataset/preference-record.js";
 import type { FinishReason } from "../model/generative-model.js";
 import type { JournalConfiguration } from "./journal-configuration.js";
 import type { VerdictScore } from "./rollout.js";
+import { rolloutShape } from "./rollout-shape.js";
 
 const NAME = "tfjs-rft rollouts";
 const VERSION = 1;
@@ -50,29 +51,10 @@ const headerLine = z.object({
 	notes: values,
 });
 
-const count = z.number().int().nonnegative();
-const share = z.number().min(0).max(1);
-const zeroOrOne = z.union([z.literal(0), z.literal(1)]);
-const entryLine = z.object({
+const entryLine: z.ZodType<JournalEntry> = z.object({
 	key: z.string(),
 	time: z.string(),
-	rollout: z.object({
-		record: z.looseObject({
-			key: z.string(),
-			prompt: z.string(),
-			images: z.tuple([z.string(), z.string()]),
-			preferred: zeroOrOne,
-			order: z.union([z.tuple([z.literal(0), z.literal(1)]), z.tuple([z.literal(1), z.literal(0)])]),
-			source: z.object({ name: z.string(), file: z.string(), row: count }),
-		}),
-		sampleIndex: count,
-		seed: count,
-		completion: z.string(),
-		numTokens: count,
-		finishReason: z.enum(["stop", "length", "repetition"]),
-		forced: z.literal(true).optional(),
-		score: z.object({ image1: share, preferred: share, mass: share }).optional(),
-	}),
+	rollout: z.object({ ...rolloutShape, finishReason: z.enum(["stop", "length", "repetition"]) }),
 });
 
 const CRC_FIELD = /^\{"crc":"([0-9a-f]{8})",$/;
@@ -120,6 +102,5 @@ export function parseHeader(line: Buffer): JournalHeader | string {
 /** @param line one that `damageOf` found whole @returns the entry, or what is wrong with it. */
 export function parseEntry(line: Buffer): JournalEntry | string {
 	const parsed = entryLine.safeParse(JSON.parse(line.toString()));
-	// The checked fields are all that is relied on; a record's other fields are passed on as they were written.
-	return parsed.success ? (parsed.data as JournalEntry) : z.prettifyError(parsed.error);
+	return parsed.success ? parsed.data : z.prettifyError(parsed.error);
 }

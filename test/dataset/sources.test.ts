@@ -39,7 +39,8 @@ describe("hpdv3", () => {
 			{ prompt: "a grey square", preferred: 0, choiceDist: [9, 1], confidence: 0.93, model1: "flux", model2: "sd2" },
 			{ prompt: "ein Quadrat – „grau“", preferred: 0, model1: "real_images" },
 		]);
-		expect(test.records).toMatchObject([{ preferred: 0, choiceDist: [19, 3], model2: "infinity" }]);
+		expect(test.records).toMatchObject([{ preferred: 0, model2: "infinity" }]);
+		expect(test.records[0]).not.toHaveProperty("choiceDist");
 		expect([...train.records, ...test.records].map(({ images }) => shades(images))).toEqual([
 			[10, 20],
 			[30, 10],
@@ -149,6 +150,24 @@ describe("rapidata", () => {
 		expect(records.map(({ preferred, model1, model2 }) => [preferred, model1, model2])).toEqual([
 			[0, "4o", "imagen"],
 			[1, "4o", "imagen"],
+		]);
+		expect(counts.ties).toBe(1);
+	});
+
+	it("takes bare votes, as the older data sets have them", async () => {
+		const row = (...[one, two]: (number | undefined)[]) => {
+			return { prompt: `${one} to ${two}`, image1: "10.png", image2: "20.png", votes_image1: one, votes_image2: two };
+		};
+		const { records, bad, counts } = await rowsIn("rapidata", [row(21, 5), row(3, 23), row(13, 13), row(1), row(-1, 2)], {
+			imageRoot: join(SOURCES, "pairs"),
+		});
+		expect(records.map(({ preferred, choiceDist }) => [preferred, choiceDist])).toEqual([
+			[0, [21, 5]],
+			[1, [3, 23]],
+		]);
+		expect(bad.map(({ row, field }) => [row, field])).toEqual([
+			[3, "weighted_results_image1_preference"],
+			[4, "votes_image1"],
 		]);
 		expect(counts.ties).toBe(1);
 	});

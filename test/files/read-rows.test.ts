@@ -123,11 +123,11 @@ describe("back-pressure", () => {
 	it("reads a compressed file no further than its rows are taken", async () => {
 		const line = `${JSON.stringify({ text: "x".repeat(1000) })}\n`;
 		const file = await fileOf(gzipSync(line.repeat(50_000))); // 50 MB, were it read at once
-		const rows: AsyncGenerator<JsonRow> = readRows(file);
+		const rows: AsyncIterator<JsonRow> = readRows(file);
 		const before = process.memoryUsage().rss;
 		for (let i = 0; i < 10; i++) expect((await rows.next()).value).toMatchObject({ row: i });
 		await new Promise((resolve) => setTimeout(resolve, 50));
 		expect(process.memoryUsage().rss - before).toBeLessThan(25e6);
-		await rows.return(undefined);
+		await rows.return?.();
 	});
 });

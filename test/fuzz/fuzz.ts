@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { expect } from "vitest";
 
-/** Inputs of a kind, at least: rows, journals (files and lines), completions, safetensors headers. FUZZ_RUNS draws more. */
+/** Inputs of a kind, at least: rows, journals (so many files, and so many lines), completions, safetensors headers. FUZZ_RUNS draws more. */
 export const RUNS = Number(process.env.FUZZ_RUNS ?? 10_000);
 /** For the whole suite: far above what it takes, which is a few seconds. */
 export const TIMEOUT = 300_000;

@@ -51,7 +51,7 @@ def hpdv3() -> None:
         {"prompt": "a grey square", "choice_dist": [9, 1], "confidence": 0.93, "path1": "images/10.png", "path2": "images/20.png", "model1": "flux", "model2": "sd2"},
         {"prompt": "ein Quadrat – „grau“", "choice_dist": None, "confidence": None, "path1": "images/30.png", "path2": "images/10.png", "model1": "real_images", "model2": "kolors"},
     ]
-    test = [{"prompt": "a dark square", "path1": "images/10.png", "path2": "images/30.png", "model1": "flux", "model2": "infinity", "choice_dist": [19, 3]}]
+    test = [{"prompt": "a dark square", "path1": "images/10.png", "path2": "images/30.png", "model1": "flux", "model2": "infinity"}]
     for shade in (10, 20, 30):
         write(f"hpdv3/images/{shade}.png", png(shade))
     write("hpdv3/train.json", as_json(train))

@@ -3,6 +3,9 @@ import { collectReport } from "../../src/report/collect-report.js";
 import { evenShares, sampleGallery } from "../../src/report/gallery-sample.js";
 import { html } from "../../src/report/html.js";
 import { lengthBins, passRateBins } from "../../src/report/plots.js";
+import { filterRollouts } from "../../src/reward/filter-rollouts.js";
+import { correct } from "../../src/reward/filters/answer.js";
+import { cap } from "../../src/reward/filters/cap.js";
 import { gatherByRecord } from "../../src/reward/gather-by-record.js";
 import { judgeRollout } from "../../src/reward/judge-rollout.js";
 import { rollout } from "../reward/rollouts.js";
@@ -53,6 +56,19 @@ it("counts add up, whoever turned them away", () => {
 	expect([...lengths.values()].reduce((sum, { total: count }) => sum + count, 0)).toBe(6);
 	expect(gallery.items).toHaveLength(3);
 	expect(() => collectReport({ gallery: 1.5 })).toThrow("gallery: expected a whole number");
+});
+
+it("counts once for the filters' report and the page", async () => {
+	const filters = [correct(), cap(1)];
+	const rollouts = [0, 1].flatMap((row) => [0, 1, 2].map((sample) => judged(row, sample)));
+	const page = collectReport({ filters: filters.map(({ name }) => name) });
+	const kept = filterRollouts(rollouts, filters, { counts: page });
+	for await (const _ of kept);
+	const alone = filterRollouts(rollouts, filters);
+	for await (const _ of alone);
+	expect(kept.report).toEqual(alone.report);
+	expect(page.data()).toMatchObject(alone.report);
+	expect(page.data().total).toBe(6);
 });
 
 it("bins hold all, by bounds", () => {

@@ -1,6 +1,7 @@
 /**
- * HPDv3's rows, of train.json and test.json alike: `path1` is the image that people preferred. Fields beside these are let pass; the optional
- * ones may be null or absent, as they are in the published files. Format: https://huggingface.co/datasets/MizzenAI/HPDv3
+ * HPDv3's rows, of all.json, train.json and test.json alike: `path1` is the image that people preferred. Fields beside these are let pass. `choice_dist`
+ * and `confidence` are null where a pair comes from Midjourney or HPDv2, and absent in test.json.
+ * Format: "Pairwise Training Data Format" in the README of https://github.com/MizzenAI/HPSv3
  */
 import { z } from "zod";
 import { bySchema, eachRow, given, imageReference, nonEmpty, type PairContent } from "./pair-source.js";

@@ -3,7 +3,7 @@
  * `image_reward_db.py`, any two images of a prompt are a pair, the one of lower rank is preferred, and equal ranks are ties.
  *
  * A prompt's rows stand together in the published shards, and one prompt's are in memory at a time; a prompt that comes again after others is a
- * bad row, since its pairs with the earlier images would be missing. `image_path` is relative to the folder that holds `images/`.
+ * bad row, since its pairs with the earlier images would be missing. `image_path` (`images/train/train_1/….webp`) is relative to the folder that holds `images/`.
  * Format: https://huggingface.co/datasets/zai-org/ImageRewardDB
  */
 import { dirname, resolve, sep } from "node:path";

@@ -1,7 +1,8 @@
 /**
  * OmniReward-Bench, text to image: two responses and which one is better *by a criterion* in words, which the judge is told. The same pair
  * may come again with another criterion and another preference. Images are in `media_data`, beside the folder of the data file.
- * Format: https://huggingface.co/datasets/HongbangYuan/OmniRewardBench, LightRFT's `omnirewardbench.py`
+ * Format: https://huggingface.co/datasets/HongbangYuan/OmniRewardBench, LightRFT's `omnirewardbench.py` (which takes any other preference for a tie;
+ * here it is a bad row)
  */
 import { dirname, join, resolve } from "node:path";
 import { z } from "zod";

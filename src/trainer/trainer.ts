@@ -81,13 +81,7 @@ export class Trainer {
 		const { buckets } = optimizer;
 		const exchange = exchangeWith(options.workers, buckets, options.zeroStage);
 		const writes = workers.rank === 0;
-		const microStep = new MicroStep(model, {
-			objective,
-			buckets,
-			gradientCheckpointing: options.gradientCheckpointing,
-			eager,
-			scatter: exchange.scatter,
-		});
+		const microStep = new MicroStep(model, { ...options, objective, buckets, scatter: exchange.scatter });
 		let run: TrainerState = { step: 0, identity, history: [], evaluations: [] };
 		let lastCheckpoint: string | undefined;
 		let log: MetricsLog | undefined;

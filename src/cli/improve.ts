@@ -106,15 +106,7 @@ async function improve(
 	const asking = askingOptions(options);
 	const evaluations: Record<string, Evaluation> = part?.before ? { before: part.before } : {};
 	const page = openReport(options, filters);
-	const facts: ReportFacts = {
-		facts: {
-			judge: options.model_path,
-			data: options.data_path.join(", "),
-			drawn: `${options.samples_per_record} per pair and shown order (${options.orders}), temperature ${options.temperature}, seed ${options.seed}`,
-		},
-		input: records.input,
-		evaluations,
-	};
+	const facts = reportFacts(options, records, evaluations);
 	const score = async (when: "before" | "after", model: GenerativeModel) => {
 		if (heldOut) evaluations[when] = await scoreHeldOut(model, heldOut, question, asking, `judge ${when}`, session);
 		if (heldOut) await writeText(evaluationFile(files.logs), `${JSON.stringify(evaluations, null, 2)}\n`);
@@ -168,6 +160,15 @@ async function improve(
 		].join("\n"),
 	);
 	return { after: evaluations.after, dev };
+}
+
+function reportFacts(options: RunOptions, { input }: SurveyedRecords, evaluations: Record<string, Evaluation>): ReportFacts {
+	const facts = {
+		judge: options.model_path,
+		data: options.data_path.join(", "),
+		drawn: `${options.samples_per_record} per pair and shown order (${options.orders}), temperature ${options.temperature}, seed ${options.seed}`,
+	};
+	return { facts, input, evaluations };
 }
 
 /** A judge is measured by what it says of its own accord, whatever its judgements are made to be when they are sampled. */

@@ -50,13 +50,14 @@ export async function workerRun({ savePath, workers, rank = 0, rows = 13, option
 	const group = workers && (await joinWorkers({ workers, rank, backend: "native-cpu", joinTimeout: 60, timeout: 60 }));
 	await using model = await loadModel(goldenPath("tiny-qwen2_5_vl"), { backend: "native-cpu", maxPixels: 3136, lora });
 	const before = memory().numTensors;
-	const { history, dropped } = await new Trainer(model, {
+	const { history, evaluations, dropped } = await new Trainer(model, {
 		...{ trainBatchSize: 4, microTrainBatchSize: 2, maxEpochs: 2, learningRate: 1e-3, warmupRatio: 0, seed: 3 },
 		...{ savePath, saveSteps: 2, workers: group, ...options },
 	}).fit(options?.dpo ? trainingPairs(rows) : trainingRows(rows));
 	const leaked = memory().numTensors - before;
 	await group?.leave();
-	return { history: history.map(({ loss, gradNorm, tokens }) => ({ loss, gradNorm, tokens })), dropped: dropped.length, leaked };
+	const steps = history.map(({ loss, gradNorm, tokens }) => ({ loss, gradNorm, tokens }));
+	return { history: steps, evaluations, dropped: dropped.length, leaked };
 }
 
 if (process.argv[1]?.endsWith("worker-run.ts")) {

@@ -39,6 +39,7 @@ import {
 	oneBaseInRounds,
 	oneDtype,
 	oneKindOfWorkers,
+	oneOrderOfBoth,
 	oursInProcesses,
 	pairsAlone,
 	pairsUnsmoothed,
@@ -87,6 +88,7 @@ export const sampleOptions = z
 	.refine(...budgetForReasoning)
 	.refine(...patternsInOrder)
 	.refine(...bothOrdersShown)
+	.refine(...oneOrderOfBoth)
 	.refine(...samplesDiffer)
 	.refine(...passRatesInOrder)
 	.refine(...rootForRelative)
@@ -218,6 +220,7 @@ export const runOptions = z
 	.refine(...budgetForReasoning)
 	.refine(...patternsInOrder)
 	.refine(...bothOrdersShown)
+	.refine(...oneOrderOfBoth)
 	.refine(...samplesDiffer)
 	.refine(...passRatesInOrder)
 	.refine(...rootForRelative)
@@ -252,6 +255,7 @@ export const filterOptions = z
 		...reportFlags,
 		overwrite,
 	})
+	.refine(...oneOrderOfBoth)
 	.refine(...passRatesInOrder)
 	.refine(...rootForRelative)
 	.refine(...decontaminates);

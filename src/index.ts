@@ -85,6 +85,7 @@ export {
 	type Observation,
 } from "./reward/calibration.js";
 export { correctAnswer } from "./reward/correct-answer.js";
+export { drawJudgements, type JudgementDraw } from "./reward/draw-judgements.js";
 export { type Evaluation, evaluate } from "./reward/evaluate.js";
 export type { FilterReport, RecordCounts } from "./reward/filter-report.js";
 export {
@@ -123,6 +124,7 @@ export { type FilteredRollouts, type RejectFilteredOptions, rejectFiltered } fro
 export { type AnyReward, accuracyReward, formatReward, type Reward } from "./reward/rewards.js";
 export { eachJudgement, type RolloutFilter, type Verdict, wholeRecord } from "./reward/rollout-filter.js";
 export { passRates, type SampleBudgetOptions, sampleBudget } from "./reward/sample-budget.js";
+export { samplingScalars } from "./reward/sampling-scalars.js";
 export { collectScores, formatScoreReport, type ScoreCollector, type ScoreReport } from "./reward/score-report.js";
 export { type SelectedRollouts, type SelectionStats, type SelectPerRecordOptions, selectPerRecord } from "./reward/select-per-record.js";
 export { BREAKDOWNS, type BreakdownRow, type BreakdownTable, type StatsBreakdown } from "./reward/stats-breakdown.js";
@@ -150,6 +152,8 @@ export { rolloutSeed } from "./sampler/seed.js";
 // Conversations and training
 export type { DroppedRow, TrainingConversation, TrainingRow } from "./trainer/collate.js";
 export type { DpoOptions } from "./trainer/dpo.js";
+export type { HeldOutConversation } from "./trainer/evaluation-loss.js";
+export type { Evaluate, Evaluated, JudgedScores } from "./trainer/evaluator.js";
 export { EXPORT_LAYOUTS, type ExportLayout } from "./trainer/export/layouts.js";
 export { EXPORT_KINDS, type ExportKind } from "./trainer/export/training-rows.js";
 export {
@@ -165,12 +169,14 @@ export { formatTrainingPlan } from "./trainer/format-training-plan.js";
 export { FREEZE_PRESETS, frozenBy } from "./trainer/freeze.js";
 export { LR_SCHEDULERS, type LrScheduler } from "./trainer/lr-schedule.js";
 export { OPTIMIZERS, type OptimizerName } from "./trainer/make-optimizer.js";
+export { MetricsLog } from "./trainer/metrics-log.js";
 export { type PlanTrainingOptions, planTraining, type TrainingPlan } from "./trainer/plan-training.js";
 export { PREFERENCE_LOSSES, type PreferenceLoss } from "./trainer/preference-loss.js";
 export type { PreferencePair } from "./trainer/preference-pair.js";
 export { readPreferencePairs } from "./trainer/read-preference-pairs.js";
 export type { ZeroStage } from "./trainer/sharding/exchange-with.js";
 export { readConversations, type ShareGptConversation, writeConversations } from "./trainer/sharegpt.js";
+export type { StepCost } from "./trainer/step-meter.js";
 export { type RowSurvey, type SurveyRowsOptions, surveyRows } from "./trainer/survey-rows.js";
 export { type ToConversationOptions, toConversation } from "./trainer/to-conversation.js";
 export { toPreferencePairs } from "./trainer/to-preference-pairs.js";

@@ -54,7 +54,7 @@ const TABLE: Record<string, Row> = {
 	trainer: {
 		imports: ["backend", "nn", "checkpoint", "files", SEAM],
 		types: ["dataset", "sampler", "reward"],
-		packages: ["node:fs", "zod", "pure-rand", "@bufbuild/protobuf", "crc-32"],
+		packages: ["node:fs", "zod", "pure-rand", "@bufbuild/protobuf", "crc-32", "sharp"], // sharp: pictures in logs
 	},
 	rounds: { imports: ["files", "sampler", "reward"], types: ["dataset"], packages: ["node:fs", "zod"] },
 	report: { imports: ["files", "dataset", "reward"], packages: ["sharp", "echarts"] },

@@ -6,6 +6,7 @@ import {
 	adapterFolder,
 	betas,
 	datasetSources,
+	METRIC_ALIASES,
 	moduleNames,
 	OPTIMIZER_ALIASES,
 	orAlias,
@@ -238,11 +239,11 @@ export const trainingFlags = {
 	save_steps: flag(interval().optional(), "steps between checkpoints; default: the end only", "N"),
 	max_ckpt_num: flag(whole().optional(), "newest checkpoints kept; default: all (also --save_total_limit)", "N"),
 	metric_for_best_model: flag(
-		choice("accuracy", "parseRate", "saysImage1").optional(),
-		"with --eval_data_path and --eval_steps: the checkpoint that is best by it is kept, too",
+		orAlias(METRIC_ALIASES, choice("accuracy", "parseRate", "saysImage1", "loss")).optional(),
+		"with --eval_steps, and --eval_data_path or for the loss --eval_dataset: the checkpoint that is best by it is kept, too",
 		"NAME",
 	),
-	greater_is_better: flag(toggle().default(true), "best is most; --no-greater_is_better: least"),
+	greater_is_better: flag(toggle().optional(), "best is most; --no-greater_is_better: least; default: least for the loss, most for others"),
 	early_stopping_patience: flag(
 		whole().optional(),
 		"with --metric_for_best_model: ends after so many evaluations in a row that bring nothing better",
@@ -274,6 +275,11 @@ export const heldOutFlags = {
 	eval_data_mapping: flag(pairMapping().optional(), "for pairs: sources among them, as --data_mapping", "FILE"),
 	eval_image_root: flag(text().optional(), "their image root; default: each data file's own folder", "DIR"),
 	eval_limit: flag(whole().optional(), "at most so many of them; default: all", "N"),
+	log_judgements: flag(
+		whole(0).default(4),
+		"pairs among them, always the same, whose judgements go to the log with their pictures at each evaluation of a training; 0: none",
+		"N",
+	),
 };
 
 export const roundFlags = {

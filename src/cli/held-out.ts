@@ -1,12 +1,15 @@
 /** Scores a judge on held-out pairs, and the table that people read. */
 import Table from "cli-table3";
 import {
+	drawJudgements,
+	type Evaluate,
 	type Evaluation,
 	evaluate,
 	formatProportion,
 	type GenerativeModel,
 	generateCoT,
 	generateTogether,
+	type JudgedRollout,
 	OUTCOMES,
 	type PreferenceRecord,
 	type WorkerGroup,
@@ -15,6 +18,13 @@ import { guidingOptions } from "./guiding.js";
 import type { EvaluateOptions, GuidingOptions } from "./options.js";
 import type { SurveyedRecords } from "./records.js";
 import type { Session } from "./session.js";
+
+export interface AskingOptions
+	extends Pick<EvaluateOptions, "batch_size" | "max_new_tokens" | "use_cot" | "seed">,
+		Partial<GuidingOptions> {
+	/** Given each judgement with what became of it. */
+	onJudged?: (judgement: JudgedRollout) => void;
+}
 
 /**
  * @param name of the stage, for its bar
@@ -25,12 +35,12 @@ export async function scoreHeldOut(
 	model: GenerativeModel,
 	{ records, count }: SurveyedRecords,
 	promptTemplate: string | undefined,
-	options: Pick<EvaluateOptions, "batch_size" | "max_new_tokens" | "use_cot" | "seed"> & Partial<GuidingOptions>,
+	options: AskingOptions,
 	name: string,
 	session: Session,
 	workers?: WorkerGroup,
 ): Promise<Evaluation> {
-	const { batch_size: batchSize, max_new_tokens: maxNewTokens, use_cot: useCot, seed } = options;
+	const { batch_size: batchSize, max_new_tokens: maxNewTokens, use_cot: useCot, seed, onJudged } = options;
 	const share = workers ? Math.ceil((count - workers.rank) / workers.size) : count;
 	const stage = session.stage(name, share);
 	const { signal } = session;
@@ -41,10 +51,27 @@ export async function scoreHeldOut(
 			onProgress: ({ done, tokensPerSecond }) => stage.update(done, share, `${tokensPerSecond.toFixed(0)} tokens/s`),
 		});
 	try {
-		return await evaluate(workers ? generateTogether(records, workers, judge, signal) : judge(records), { useCot });
+		return await evaluate(workers ? generateTogether(records, workers, judge, signal) : judge(records), { useCot, onJudged });
 	} finally {
 		stage.end();
 	}
+}
+
+/** @param shown pairs whose judgements go to the log of the training, the same each time. @returns what a trainer asks between steps */
+export function scoreWhileTraining(
+	heldOut: SurveyedRecords,
+	question: string | undefined,
+	asking: AskingOptions,
+	shown: number,
+	session: Session,
+	workers?: WorkerGroup,
+): Evaluate {
+	return async (model, step) => {
+		const drawn = drawJudgements(shown);
+		const named = { ...asking, onJudged: drawn.add };
+		const { accuracy, parseRate, saysImage1 } = await scoreHeldOut(model, heldOut, question, named, `evaluate ${step}`, session, workers);
+		return { scores: { accuracy, parseRate, saysImage1 }, judgements: drawn.judgements() };
+	};
 }
 
 const percent = (share: number) => (Number.isNaN(share) ? "–" : `${(100 * share).toFixed(1)} %`);

@@ -13,7 +13,7 @@ import {
 } from "../index.js";
 import { convertJudgements } from "./convert.js";
 import { chooseFilters } from "./filters.js";
-import { evaluationTable, scoreHeldOut } from "./held-out.js";
+import { evaluationTable, scoreHeldOut, scoreWhileTraining } from "./held-out.js";
 import { Interrupted, interruptedWith } from "./interrupt.js";
 import { openJudge } from "./open-judge.js";
 import type { RunOptions } from "./options.js";
@@ -106,15 +106,7 @@ async function improve(
 	const asking = askingOptions(options);
 	const evaluations: Record<string, Evaluation> = part?.before ? { before: part.before } : {};
 	const page = openReport(options, filters);
-	const facts: ReportFacts = {
-		facts: {
-			judge: options.model_path,
-			data: options.data_path.join(", "),
-			drawn: `${options.samples_per_record} per pair and shown order (${options.orders}), temperature ${options.temperature}, seed ${options.seed}`,
-		},
-		input: records.input,
-		evaluations,
-	};
+	const facts = reportFacts(options, records, evaluations);
 	const score = async (when: "before" | "after", model: GenerativeModel) => {
 		if (heldOut) evaluations[when] = await scoreHeldOut(model, heldOut, question, asking, `judge ${when}`, session);
 		if (heldOut) await writeText(evaluationFile(files.logs), `${JSON.stringify(evaluations, null, 2)}\n`);
@@ -146,7 +138,12 @@ async function improve(
 	// Opened anew: in bfloat16, sampling keeps half-size weights and training float32 ones.
 	await using model = await openJudge(part?.trainFrom ?? options.model_path, options, session, { trainable: true, freeze: options.freeze });
 	const dataRoot = relative_paths ? image_root : undefined;
-	const own = { savePath: files.checkpoint, logDir: files.logs, dataRoot, question, resumeFromCheckpoint };
+	const watched = part?.dev ?? heldOut; // in rounds, the held-out pairs choose nothing
+	const evaluate =
+		watched && options.eval_steps !== undefined
+			? scoreWhileTraining(watched, question, asking, options.log_judgements, session)
+			: undefined;
+	const own = { savePath: files.checkpoint, logDir: files.logs, dataRoot, question, resumeFromCheckpoint, evaluate };
 	const { steps, finalLoss } = await fineTune(model, [files.conversations], options, own, session);
 	remaining.shift();
 	session.print(`${conversations} conversations, ${steps} steps, loss ${finalLoss.toFixed(4)}`);
@@ -163,6 +160,15 @@ async function improve(
 		].join("\n"),
 	);
 	return { after: evaluations.after, dev };
+}
+
+function reportFacts(options: RunOptions, { input }: SurveyedRecords, evaluations: Record<string, Evaluation>): ReportFacts {
+	const facts = {
+		judge: options.model_path,
+		data: options.data_path.join(", "),
+		drawn: `${options.samples_per_record} per pair and shown order (${options.orders}), temperature ${options.temperature}, seed ${options.seed}`,
+	};
+	return { facts, input, evaluations };
 }
 
 /** A judge is measured by what it says of its own accord, whatever its judgements are made to be when they are sampled. */

@@ -96,6 +96,8 @@ export const conversationFiles = () =>
 /** Also by the names that transformers has for the same. */
 export const OPTIMIZER_ALIASES: Readonly<Record<string, string>> = { adamw_torch: "adamw", adamw_torch_fused: "adamw", adamw_hf: "adamw" };
 export const SCHEDULER_ALIASES: Readonly<Record<string, string>> = { wsd: "warmup_stable_decay", constant_with_warmup: "constant" };
+/** Names of our scores in transformers and LLaMA-Factory. */
+export const METRIC_ALIASES: Readonly<Record<string, string>> = { eval_loss: "loss", eval_accuracy: "accuracy" };
 export const orAlias = <T extends z.ZodType>(aliases: Readonly<Record<string, string>>, schema: T) =>
 	z.preprocess((value) => (typeof value === "string" && Object.hasOwn(aliases, value) ? aliases[value] : value), schema);
 

@@ -78,6 +78,7 @@ export const sampleOptions = z
 		...modelFlags,
 		...journalFlags,
 		...rayFlags,
+		log_dir: flag(text().optional(), "receives counts of rows and judgements: TensorBoard events, W&B history; default: none", "DIR"),
 		overwrite,
 	})
 	.refine(...oneDtype)
@@ -128,13 +129,19 @@ export const trainOptions = z
 		...trainingFlags,
 		...engineFlags,
 		...workerFlags,
-		log_dir: flag(text().optional(), "metrics.jsonl and TensorBoard events (also --use_tensorboard); default: none", "DIR"),
+		log_dir: flag(text().optional(), "receives metrics, TensorBoard events and W&B history (also --use_tensorboard); default: none", "DIR"),
 		resume_from_checkpoint: flag(
 			text().optional(),
 			"a checkpoint-<step> folder to go on from, or a folder of some: the newest that is whole; auto: save_path's, if there is one",
 			"DIR",
 		),
 		...heldOutFlags,
+		eval_dataset: flag(
+			conversationFiles().optional(),
+			"held-out conversations, in the form of --train_data: their loss is a score of each evaluation",
+			"SOURCE",
+			"repeat",
+		),
 		eval_batch_size: flag(whole().default(32), "judgements generated together in evaluations", "N"),
 		generate_max_len: flag(whole().default(1024), "most tokens of a judgement in evaluations", "N"),
 		use_cot: questionFlags.use_cot,
@@ -286,7 +293,7 @@ export const doctorOptions = z.strictObject({ json: flag(toggle().default(false)
 
 export type SampleOptions = z.output<typeof sampleOptions>;
 /** What `sample` and `run` share: how judgements are drawn, and where they are kept. */
-export type DrawOptions = Omit<SampleOptions, "output_path" | keyof typeof rayFlags>;
+export type DrawOptions = Omit<SampleOptions, "output_path" | "log_dir" | keyof typeof rayFlags>;
 export type ConvertOptions = z.output<typeof convertOptions>;
 export type TrainOptions = z.output<typeof trainOptions>;
 export type ReportOptions = z.output<typeof reportOptions>;

@@ -100,7 +100,7 @@ export async function clearOutputs({
 			checkpoint,
 			/^(checkpoint-\d+|\.checkpoint-\d+\..*|(adapter_)?config\.json|.*\.safetensors|.*\.safetensors\.index\.json|prompt\.txt)$/,
 		);
-	if (logs !== undefined) await removeIn(logs, /^(metrics\.jsonl|events\.out\.tfevents\..*)$/);
+	if (logs !== undefined) await removeIn(logs, /^((metrics|wandb-history|judgements)\.jsonl|events\.out\.tfevents\..*)$/);
 }
 
 async function isTaken(path: string): Promise<boolean> {

@@ -15,7 +15,8 @@ const ONE_PROCESS =
 	"weights are whole in each process, and nothing is offloaded; leave it out. What several processes share out: `train --processes N --zero_stage 2`, optimizer states and gradients. To save memory elsewhere: --optim adafactor, --gradient_checkpointing, --micro_train_batch_size 1, a smaller --max_pixels";
 const WHERE_LORA_IS = "adapters are trained by `train` and `run`; leave it out. Elsewhere --adapter takes one";
 const NO_ENGINE = "the model itself generates, there is no inference engine beside it; leave it out. What counts here is --batch_size";
-const NO_WANDB = "metrics go to metrics.jsonl and TensorBoard events in --log_dir; upload those";
+const NO_WANDB =
+	"metrics go to wandb-history.jsonl and TensorBoard events in --log_dir; a few lines of Python replay them into wandb: docs/guide/training.md";
 const OWN_PRECISION =
 	"the optimizer keeps float32 weights and moments and gradients are added up in float32, also with --bf16; leave it out";
 const IN_ROWS =

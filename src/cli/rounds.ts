@@ -12,7 +12,17 @@ import { dataFiles, surveyHeldOut, surveyRecords } from "./records.js";
 import type { Session } from "./session.js";
 
 /** What a round's numbers don't depend on: these may change before it is gone on. */
-const INDIFFERENT = ["output_path", "rounds", "patience", "overwrite", "force_new", "gallery_size", "gallery_seed", "logging_steps"];
+const INDIFFERENT = [
+	"output_path",
+	"rounds",
+	"patience",
+	"overwrite",
+	"force_new",
+	"gallery_size",
+	"gallery_seed",
+	"logging_steps",
+	"log_judgements",
+];
 
 /** @throws RoundError for a folder of rounds with other options; otherwise as improveJudge does */
 export async function improveInRounds(options: RunOptions, session: Session): Promise<void> {

@@ -32,6 +32,7 @@ import { chooseQuestion } from "./question.js";
 import { sampleOnRay } from "./ray/sample-on-ray.js";
 import { dataFiles, formatInput, type SurveyedRecords, surveyRecords } from "./records.js";
 import { drawingOptions, openSampleJournal } from "./sample-journal.js";
+import { openSamplingLog, samplingLogFolder } from "./sampling-log.js";
 import type { Session } from "./session.js";
 
 /** Records, and in a round how often each is asked and what is carried on. */
@@ -48,13 +49,14 @@ export interface SampleResult {
 /**
  * Samples what the journal has not, judges, filters, and writes the files as it goes.
  * @param filters as `chooseFilters` gives them
+ * @param files with `logs`, the folder where counts are logged
  * @param page is given every record, for a report
  * @throws Interrupted after a signal: the files are whole and hold what was sampled until then, up to the first judgement that is missing.
  */
 export async function sampleJudgements(
 	model: GenerativeModel,
 	{ records, count, samples, input, plan }: RecordsToSample,
-	files: SampleFiles,
+	files: SampleFiles & { logs?: string },
 	promptTemplate: string | undefined,
 	filters: readonly RolloutFilter[],
 	journal: Journal,
@@ -81,7 +83,7 @@ export async function sampleJudgements(
 				yield* endWhenAborted(generateCoT(records, model, { ...drawing, drain }), signal);
 				if (plan && !drain.aborted && !signal.aborted) yield* plan.carried();
 			}
-			return keepRollouts(judgements(), files, filters, useCot, options, { page, input });
+			return keepRollouts(judgements(), files, filters, useCot, options, { page, input, logDir: files.logs });
 		})
 		.finally(() => stage.end());
 	if (signal.aborted) {
@@ -94,22 +96,28 @@ export async function sampleJudgements(
 	return result;
 }
 
-/** Filters rollouts, and writes what is kept, what is not, the exports and the statistics. @param page is given every record; `input` stands in the statistics */
+/** Filters rollouts, and writes what is kept, what is not, the exports and the statistics. @param page is given every record; `input` stands in the statistics and, with a `logDir`, in the log */
 export async function keepRollouts(
 	rollouts: AsyncIterable<Rollout>,
 	files: SampleFiles,
 	filters: readonly RolloutFilter[],
 	useCot: boolean,
 	options: ExportOptions,
-	{ page, input }: { page?: ReportCollector; input?: RowCounts },
+	{ page, input, logDir }: { page?: ReportCollector; input?: RowCounts; logDir?: string },
 ): Promise<SampleResult> {
+	await using log = logDir === undefined ? undefined : await openSamplingLog(logDir, input);
 	const result = await writeJsonLines(files.rejected, (onRejected) =>
 		withExports(files, options, async (add) => {
-			const kept = filterRollouts(rollouts, filters, { useCot, onRejected, onRecord: add, counts: page });
+			const onRecord = async (record: FilteredRecord) => {
+				await add?.(record);
+				await log?.update(() => kept.report);
+			};
+			const kept = filterRollouts(rollouts, filters, { useCot, onRejected, onRecord, counts: page });
 			await writeJsonArray(files.filtered, kept);
 			return kept.report;
 		}),
 	);
+	await log?.end(result.report);
 	await writeText(files.stats, `${formatFilterReport(result.report)}${input ? formatInput(input) : ""}`);
 	await writeText(files.report, `${JSON.stringify({ ...result.report, input }, null, 2)}\n`);
 	return result;
@@ -165,7 +173,9 @@ export const sampleCommand = (session: Session) =>
 			const quarantine = quarantineFile(options.output_path);
 			await claimOutputs([journalAt, quarantine], inputs, true);
 			// Files that a journal has made may be made again from it.
-			await claimOutputs(outputs, inputs, options.overwrite || existsSync(journalAt));
+			const logs = options.log_dir;
+			const logged = logs === undefined ? [] : [samplingLogFolder(logs)];
+			await claimOutputs([...outputs, ...logged], inputs, options.overwrite || existsSync(journalAt));
 			const { ray } = options;
 			if (ray !== undefined) await sampleOnRay({ ...options, ray }, session);
 			const promptTemplate = await chooseQuestion(options, options.adapter ?? options.model_path, session);
@@ -173,7 +183,7 @@ export const sampleCommand = (session: Session) =>
 			const filters = await chooseFilters(options, session);
 			await using model = await openSampler(options.model_path, options, session);
 			await using journal = await openSampleJournal(journalAt, model, promptTemplate, options, session);
-			const sampled = await sampleJudgements(model, records, files, promptTemplate, filters, journal, options, session);
+			const sampled = await sampleJudgements(model, records, { ...files, logs }, promptTemplate, filters, journal, options, session);
 			session.print([describeSample(sampled), ...Object.values(files)].join("\n"));
 		},
 	});

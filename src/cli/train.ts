@@ -16,7 +16,7 @@ import { defineCommand } from "./define-command.js";
 import { dryRun } from "./dry-run.js";
 import { refuseEngineFlags } from "./engines/check-engine-flags.js";
 import { handOver } from "./engines/hand-over.js";
-import { scoreHeldOut } from "./held-out.js";
+import { scoreWhileTraining } from "./held-out.js";
 import { interruptedWith } from "./interrupt.js";
 import { endWithLauncher, launchWorkers } from "./launch-workers.js";
 import { openJudge } from "./open-judge.js";
@@ -33,7 +33,7 @@ const GO_ON = "Go on with --resume_from_checkpoint auto, with as many processes 
 /** What `train` and `run` decide themselves; the rest of the trainer's options are flags. */
 type FineTuneOptions = Pick<
 	TrainerOptions,
-	"dataRoot" | "logDir" | "evaluate" | "resumeFromCheckpoint" | "workers" | "zeroStage" | "dpo"
+	"dataRoot" | "logDir" | "evaluate" | "evalDataset" | "resumeFromCheckpoint" | "workers" | "zeroStage" | "dpo"
 > & {
 	savePath: string;
 	/** Goes into every checkpoint. */
@@ -81,6 +81,7 @@ export async function fineTune(
 			}
 			if (event.type === "early-stop") note(`stopped early after step ${event.step}: the last evaluations brought nothing better`);
 			if (event.type === "damaged-checkpoint") note(`${event.dir} is passed over: ${event.damage}`);
+			if (event.type === "eval-dropped") note(`held-out row ${event.row} is left out, ${event.reason}: ${event.detail}`);
 			if (event.type === "dropped" && ++dropped <= DROPPED_SHOWN)
 				note(`row ${event.row} is not trained on, ${event.reason}: ${event.detail}`);
 		},
@@ -105,6 +106,10 @@ export async function fineTune(
 
 async function* allRows(files: readonly string[], pairs: boolean) {
 	for (const file of files) yield* pairs ? readPreferencePairs(file) : readConversations(file);
+}
+
+async function* allConversations(files: readonly string[]) {
+	for (const file of files) yield* readConversations(file);
 }
 
 /** A training that came to its end has the model itself beside its checkpoints. */
@@ -152,19 +157,22 @@ async function train(options: TrainOptions, session: Session, join?: () => Promi
 	const resumeFromCheckpoint = resume === "auto" ? (goesOn && hasCheckpoints(savePath) ? savePath : undefined) : resume;
 	const resuming = resumeFromCheckpoint !== undefined;
 	const writes = !options.rank;
-	const inputs = [pretrain, ...(options.adapter ? [options.adapter] : []), ...train_data, ...dataFiles(options.eval_data_path ?? [])];
+	const { adapter, eval_dataset: evalFiles = [], eval_data_path = [] } = options;
+	const inputs = [pretrain, ...(adapter ? [adapter] : []), ...train_data, ...evalFiles, ...dataFiles(eval_data_path)];
 	const outputs = logDir === undefined ? [savePath] : [savePath, logDir];
 	if (writes) await claimOutputs(outputs, inputs, options.overwrite || resuming || goesOn);
 	const dpo = dpoOptions(options);
 	await checkRows(train_data, dpo !== undefined, session);
+	if (evalFiles.length > 0) await checkRows(evalFiles, false, session);
 	const question = await chooseQuestion(options, options.adapter ?? pretrain, session);
 	const workers = await join?.();
 	try {
 		const evaluate = await heldOutScores(options, question, session, workers);
 		await using model = await openJudge(pretrain, options, session, { trainable: true, freeze: options.freeze });
 		if (!resuming && writes) await clearOutputs({ checkpoint: savePath, logs: logDir });
+		const evalDataset = evalFiles.length > 0 ? allConversations(evalFiles) : undefined;
 		const own = {
-			...{ savePath, logDir, dataRoot: options.data_root, resumeFromCheckpoint, evaluate, question, workers, dpo },
+			...{ savePath, logDir, dataRoot: options.data_root, resumeFromCheckpoint, evaluate, evalDataset, question, workers, dpo },
 			zeroStage: stageOf(options),
 		};
 		const { steps, finalLoss, evaluations } = await fineTune(model, train_data, options, own, session);
@@ -195,8 +203,5 @@ async function heldOutScores(
 		use_cot: options.use_cot,
 		seed: options.seed,
 	};
-	return async (model, step) => {
-		const { accuracy, parseRate, saysImage1 } = await scoreHeldOut(model, heldOut, question, asking, `evaluate ${step}`, session, workers);
-		return { accuracy, parseRate, saysImage1 };
-	};
+	return scoreWhileTraining(heldOut, question, asking, options.log_judgements, session, workers);
 }

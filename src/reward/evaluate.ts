@@ -8,7 +8,7 @@
 import type { Rollout } from "../sampler/rollout.js";
 import { judgeRollout } from "./judge-rollout.js";
 import { collectStats, type PositionStats } from "./judgement-stats.js";
-import type { Outcome } from "./outcome.js";
+import type { JudgedRollout, Outcome } from "./outcome.js";
 import { collectScores, type ScoreReport } from "./score-report.js";
 import { type Proportion, proportion } from "./wilson-interval.js";
 
@@ -38,18 +38,21 @@ export interface Evaluation {
 /**
  * @param rollouts one per pair and shown order, greedy.
  * @param options.useCot whether reasoning was asked for. Default true.
+ * @param options.onJudged given each judgement with what became of it.
  * @throws Error if there is more than one sample of a record, or nothing that was generated.
  */
 export async function evaluate(
 	rollouts: Iterable<Rollout> | AsyncIterable<Rollout>,
-	{ useCot = true }: { useCot?: boolean } = {},
+	{ useCot = true, onJudged }: { useCot?: boolean; onJudged?: (judgement: JudgedRollout) => void } = {},
 ): Promise<Evaluation> {
 	const [collector, scores] = [collectStats(), collectScores()];
 	for await (const rollout of rollouts) {
 		if (rollout.sampleIndex > 0) {
 			throw new Error(`evaluate: expected one rollout per record, got sample ${rollout.sampleIndex} of one; use samplesPerRecord 1`);
 		}
-		collector.add(judgeRollout(rollout, { useCot }));
+		const judgement = judgeRollout(rollout, { useCot });
+		collector.add(judgement);
+		onJudged?.(judgement);
 		scores.add(rollout);
 	}
 	const stats = collector.stats();

@@ -44,6 +44,8 @@ export interface AccumulatedGradients {
 	gradNorm: number;
 	/** Examples of micro-batches whose loss is not a number or infinite, among this process's. */
 	nonFinite: TrainingExample[];
+	/** Examples; with DPO pairs. */
+	samples: number;
 	/** Tokens of all examples. */
 	tokens: number;
 	/** Positions that were computed: the tokens, and what filled their rows up. */
@@ -67,8 +69,13 @@ export async function accumulateGradients(
 	);
 	const { objective } = microStep;
 	const counted = examples.reduce((n, example) => n + objective.countOf(example), 0);
-	const { total, tokens, positions, rounds } = await countTogether(counted, batches, signal, exchange);
-	if (tokens === 0) return { gradients: [], loss: 0, metrics: {}, gradNorm: 0, nonFinite: [], tokens, positions };
+	const { total, samples, tokens, positions, rounds } = await countTogether(
+		{ counted, samples: examples.length },
+		batches,
+		signal,
+		exchange,
+	);
+	if (tokens === 0) return { gradients: [], loss: 0, metrics: {}, gradNorm: 0, nonFinite: [], samples, tokens, positions };
 	const shares: Tensor1D[] = [];
 	const sums = gradientSums(exchange, buckets, batches.length, rounds);
 	try {
@@ -97,7 +104,7 @@ export async function accumulateGradients(
 			]);
 			const metrics = Object.fromEntries(objective.metrics.map((name, i) => [name, means[i]]));
 			const gradNorm = Math.fround(Math.sqrt(exchange.sharded ? ofShards : squares));
-			return { gradients, loss, metrics, gradNorm, nonFinite, tokens, positions };
+			return { gradients, loss, metrics, gradNorm, nonFinite, samples, tokens, positions };
 		} catch (error) {
 			disposeGradients(gradients);
 			throw error;
@@ -112,22 +119,23 @@ export function disposeGradients(gradients: FlatGradients): void {
 	for (const gradient of gradients) gradient?.dispose();
 }
 
-/** What the processes have to do in this step. @param counted what this one's examples count @throws where one of them is to stop, in all of them */
+/** What the processes have to do in this step. @param mine what this one's examples count, and how many they are @throws where one of them is to stop, in all of them */
 async function countTogether(
-	counted: number,
+	mine: { counted: number; samples: number },
 	batches: readonly TrainingRowOfBatch[][],
 	signal: AbortSignal | undefined,
 	exchange: GradientExchange,
-): Promise<Record<"total" | "tokens" | "positions" | "rounds", number>> {
-	const [total, tokens, positions, stopping, ...rounds] = await exchange.sum([
-		counted,
+): Promise<Record<"total" | "samples" | "tokens" | "positions" | "rounds", number>> {
+	const [total, samples, tokens, positions, stopping, ...rounds] = await exchange.sum([
+		mine.counted,
+		mine.samples,
 		conversationsOf(batches.flat()).reduce((n, { encoded }) => n + encoded.inputIds.length, 0),
-		batches.reduce((n, mine) => n + paddedSize(conversationsOf(mine)), 0),
+		batches.reduce((n, batch) => n + paddedSize(conversationsOf(batch)), 0),
 		signal?.aborted ? 1 : 0,
 		...Array.from({ length: exchange.size }, (_, rank) => (rank === exchange.rank ? batches.length : 0)),
 	]);
 	throwIfStopping(stopping, signal);
-	return { total, tokens, positions, rounds: Math.max(...rounds) };
+	return { total, samples, tokens, positions, rounds: Math.max(...rounds) };
 }
 
 /** The step's one read-back. @returns each micro-batch's shares, and the sum of the gradients' squares */

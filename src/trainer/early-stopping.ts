@@ -1,4 +1,6 @@
 /** When a run is no longer worth going on with, as transformers' EarlyStoppingCallback decides it. */
+import type { Summing } from "./gradient-exchange.js";
+import type { ResolvedOptions } from "./trainer-options.js";
 import type { EvaluationRecord } from "./training-events.js";
 
 export interface EarlyStoppingOptions {
@@ -25,4 +27,17 @@ export function isExhausted(
 		best = best === undefined ? score : Math.max(best, score);
 	}
 	return without >= patience;
+}
+
+/** Whether no further step is made, in all processes alike: where one has had enough, whose evaluation may differ in a bit. */
+export async function allStopEarly(
+	workers: Summing,
+	evaluations: readonly EvaluationRecord[],
+	options: Pick<ResolvedOptions, "bestMetric" | "greaterIsBetter" | "earlyStoppingPatience" | "earlyStoppingThreshold">,
+): Promise<boolean> {
+	const { bestMetric: metric, greaterIsBetter, earlyStoppingPatience: patience, earlyStoppingThreshold: threshold } = options;
+	if (metric === undefined || patience === Number.POSITIVE_INFINITY) return false;
+	const enough = isExhausted(evaluations, { metric, greaterIsBetter, patience, threshold });
+	const [processes] = await workers.sum([enough ? 1 : 0]);
+	return processes > 0;
 }

@@ -1,8 +1,10 @@
 /** What a training run can be told; names and defaults are LightRFT's and transformers' where they have them. */
 import { z } from "zod";
 import type { WorkerGroup } from "../backend/cluster/worker-group.js";
-import type { AdapterFacts, TrainableModel } from "../model/generative-model.js";
+import type { AdapterFacts } from "../model/generative-model.js";
 import { type DpoOptions, resolveDpo } from "./dpo.js";
+import type { HeldOutConversation } from "./evaluation-loss.js";
+import type { Evaluate } from "./evaluator.js";
 import type { LrScheduleOptions, LrScheduler } from "./lr-schedule.js";
 import type { OptimizerName } from "./make-optimizer.js";
 import type { RunIdentity } from "./run-identity.js";
@@ -82,13 +84,15 @@ export interface TrainerOptions {
 	 * and graphs. Default 0.
 	 */
 	zeroStage?: ZeroStage;
-	/** Scores the model, e.g. on held-out pairs; called every `evalEvery` steps and after the last. */
-	evaluate?: (model: TrainableModel, step: number) => Promise<Record<string, number>>;
+	/** Scores the model, e.g. on held-out pairs; called every `evalEvery` steps and after the last. Judgements that it gives, too, go to the log. */
+	evaluate?: Evaluate;
+	/** Held-out conversations, with DPO, too: their loss is the score `loss` of each evaluation, each labelled token counted alike. Default: none. */
+	evalDataset?: Iterable<HeldOutConversation> | AsyncIterable<HeldOutConversation>;
 	/** Default: after the last step only. */
 	evalEvery?: number;
 	/** One of the evaluation's scores: the checkpoint with the best is kept beside the newest. Default: none. */
 	bestMetric?: string;
-	/** Default true; false for a loss. */
+	/** Default: false for a `bestMetric` whose name ends in `loss`, true for others. */
 	greaterIsBetter?: boolean;
 	/** Evaluations in a row that bring no better `bestMetric`, after which training ends. Default: it goes on. */
 	earlyStoppingPatience?: number;
@@ -98,7 +102,7 @@ export interface TrainerOptions {
 	saveSteps?: number;
 	/** Newest checkpoints kept, and beside them the best. Default: all. */
 	saveTotalLimit?: number;
-	/** Receives `metrics.jsonl` and a TensorBoard event file. Default: none is written. */
+	/** Receives `metrics.jsonl`, `wandb-history.jsonl`, `judgements.jsonl` and a TensorBoard event file; see MetricsLog. Default: none is written. */
 	logDir?: string;
 	/** Steps between lines of metrics. Default 1. */
 	loggingSteps?: number;
@@ -141,7 +145,8 @@ export function resolveOptions({
 	seed = 42,
 	promptMaxLen = 13000,
 	evalEvery = Infinity,
-	greaterIsBetter = true,
+	bestMetric,
+	greaterIsBetter = !bestMetric?.endsWith("loss"),
 	earlyStoppingPatience = Infinity,
 	earlyStoppingThreshold = 0,
 	saveSteps = Infinity,
@@ -152,7 +157,7 @@ export function resolveOptions({
 }: TrainerOptions) {
 	checkCounts({ trainBatchSize, microTrainBatchSize, maxEpochs, maxSteps, evalEvery, earlyStoppingPatience });
 	checkCounts({ saveSteps, saveTotalLimit, loggingSteps });
-	if (earlyStoppingPatience < Infinity && others.bestMetric === undefined) {
+	if (earlyStoppingPatience < Infinity && bestMetric === undefined) {
 		throw new RangeError("Trainer: earlyStoppingPatience without bestMetric; expected the evaluation's score to stop by");
 	}
 	checkZero(zeroStage, { optimizer, eager });
@@ -164,6 +169,7 @@ export function resolveOptions({
 		...{ labelSmoothing, neftuneNoiseAlpha, dpo: dpo && resolveDpo(dpo), groupByLength, packing, zeroStage },
 		...{
 			evalEvery,
+			bestMetric,
 			greaterIsBetter,
 			earlyStoppingPatience,
 			earlyStoppingThreshold,

@@ -14,7 +14,8 @@ import { clipFactor } from "./clip-grad-norm.js";
 import { conversationKey, nameRow, type TrainingRow } from "./collate.js";
 import { Dpo } from "./dpo.js";
 import { DroppedRows } from "./dropped-rows.js";
-import { isExhausted } from "./early-stopping.js";
+import { allStopEarly } from "./early-stopping.js";
+import { Evaluator } from "./evaluator.js";
 import { findCheckpoint } from "./find-checkpoint.js";
 import { holdFrozen, trainableParameters } from "./freeze.js";
 import { ALONE, agree, firstSays, type GradientExchange } from "./gradient-exchange.js";
@@ -27,11 +28,13 @@ import type { Optimizer } from "./optimizer-state.js";
 import { identify } from "./run-identity.js";
 import { exchangeWith } from "./sharding/exchange-with.js";
 import { type EncodeRow, loadSteps, measureLengths, type StepLoaderOptions } from "./step-loader.js";
+import { StepMeter } from "./step-meter.js";
 import { stepSeed } from "./step-seed.js";
 import { Supervised } from "./supervised.js";
 import { decisiveOptions, type ResolvedOptions, resolveOptions, resolveSchedule, type TrainerOptions } from "./trainer-options.js";
 import { checkpointFolder, readTrainerState, restoreTraining, type TrainerState, writeCheckpoint } from "./training-checkpoint.js";
 import { type EvaluationRecord, NonFiniteLossError, type StepRecord, type TrainResult } from "./training-events.js";
+import { evaluationScalars, stepScalars } from "./training-scalars.js";
 
 export type { TrainerOptions } from "./trainer-options.js";
 
@@ -55,7 +58,7 @@ export class Trainer {
 		const { model } = this;
 		const options = resolveOptions(this.options);
 		const { trainBatchSize, microTrainBatchSize, maxEpochs, eager, seed, freeze } = options;
-		const { evaluate, evalEvery, saveSteps, saveTotalLimit, loggingSteps, onEvent } = options;
+		const { evalEvery, saveSteps, saveTotalLimit, loggingSteps, onEvent } = options;
 		const { savePath, dataRoot, logDir, resumeFromCheckpoint, signal } = options;
 		const objective: Objective = options.dpo ? new Dpo(options.dpo) : new Supervised(options);
 
@@ -78,16 +81,11 @@ export class Trainer {
 		const { buckets } = optimizer;
 		const exchange = exchangeWith(options.workers, buckets, options.zeroStage);
 		const writes = workers.rank === 0;
-		const microStep = new MicroStep(model, {
-			objective,
-			buckets,
-			gradientCheckpointing: options.gradientCheckpointing,
-			eager,
-			scatter: exchange.scatter,
-		});
+		const microStep = new MicroStep(model, { ...options, objective, buckets, scatter: exchange.scatter });
 		let run: TrainerState = { step: 0, identity, history: [], evaluations: [] };
 		let lastCheckpoint: string | undefined;
 		let log: MetricsLog | undefined;
+		let evaluator: Evaluator | undefined;
 
 		const best = () => bestOf(run.evaluations, options.bestMetric, options.greaterIsBetter);
 		const save = async (folder: string) => {
@@ -99,21 +97,16 @@ export class Trainer {
 		};
 		const evaluateWhenDue = async () => {
 			const due = run.step % evalEvery === 0 || run.step === totalSteps;
-			if (!evaluate || !due || run.evaluations.some(({ step }) => step === run.step)) return;
-			const scores = await stopTogether(workers, signal, () => evaluate(model, run.step));
-			run.evaluations.push({ step: run.step, scores });
-			onEvent({ type: "eval", step: run.step, scores });
-			await log?.write(run.step, Object.fromEntries(Object.entries(scores).map(([name, score]) => [`eval/${name}`, score])));
+			const asked = evaluator;
+			if (!asked || !due || run.evaluations.some(({ step }) => step === run.step)) return;
+			const evaluated = await stopTogether(workers, signal, () => asked.run(run.step));
+			run.evaluations.push({ step: run.step, scores: evaluated.scores });
+			onEvent({ type: "eval", step: run.step, ...evaluated });
+			await log?.write(run.step, evaluationScalars(evaluated));
+			await log?.judgements(run.step, evaluated.judgements);
 			if (savePath !== undefined && (await firstSays(workers, best()?.step === run.step))) await save(savePath);
 		};
-		/** In all processes alike: where one has had enough, whose evaluation may differ in a bit. */
-		const stopsEarly = async () => {
-			const { bestMetric: metric, earlyStoppingPatience: patience, earlyStoppingThreshold: threshold, greaterIsBetter } = options;
-			if (metric === undefined || patience === Number.POSITIVE_INFINITY) return false;
-			const enough = isExhausted(run.evaluations, { metric, greaterIsBetter, patience, threshold });
-			const [processes] = await workers.sum([enough ? 1 : 0]);
-			return processes > 0;
-		};
+		const stopsEarly = () => allStopEarly(workers, run.evaluations, options);
 		try {
 			if (resumeFromCheckpoint !== undefined) {
 				lastCheckpoint = await findCheckpoint(resumeFromCheckpoint, (damaged) => onEvent({ type: "damaged-checkpoint", ...damaged }));
@@ -122,6 +115,7 @@ export class Trainer {
 			}
 			await agree(workers, "checkpoint to go on from", run.step);
 			await exchange.shareParameters();
+			evaluator = await Evaluator.open(model, options);
 			if (run.step === 0) {
 				const steps = load({ firstStep: 0, totalSteps: stepsPerEpoch });
 				await objective.begin?.(model, { rows: rows.length, steps, microTrainBatchSize, eager, workers, signal, onEvent });
@@ -134,7 +128,7 @@ export class Trainer {
 			// A run that had stopped early and is resumed has no step left.
 			const lastStep = (await stopsEarly()) ? firstStep : totalSteps;
 			for await (const { step, epoch, examples, dropped: lost } of load({ firstStep, totalSteps: lastStep })) {
-				const stepStarted = performance.now();
+				const meter = new StepMeter();
 				if (step === firstStep || step % stepsPerEpoch === 0) onEvent({ type: "epoch", epoch, maxEpochs });
 				dropped.add(lost);
 				const graphs = microStep.signatures;
@@ -148,12 +142,13 @@ export class Trainer {
 						const { loss, gradNorm, nonFinite } = sums;
 						throw new NonFiniteLossError(step + 1, loss, gradNorm, nonFinite.length > 0 ? nonFinite : examples, lastCheckpoint);
 					}
-					const record: StepRecord = { step: step + 1, epoch, learningRate, ...measured(sums, performance.now() - stepStarted) };
+					const cost = meter.read(sums.samples);
+					const record: StepRecord = { step: step + 1, epoch, learningRate, ...measured(sums, cost.seconds) };
 					run.history.push(record);
 					const secondsPerStep = (performance.now() - started) / 1000 / (step + 1 - firstStep);
 					const etaSeconds = secondsPerStep * (totalSteps - step - 1);
-					onEvent({ type: "step", totalSteps, etaSeconds, rows: examples.map(({ row }) => row), ...record });
-					if (record.step % loggingSteps === 0) await log?.write(record.step, trainScalars(record));
+					onEvent({ type: "step", totalSteps, etaSeconds, rows: examples.map(({ row }) => row), ...record, ...cost });
+					if (record.step % loggingSteps === 0) await log?.write(record.step, stepScalars(record, cost));
 				}
 				run.step = step + 1;
 				await evaluateWhenDue();
@@ -171,6 +166,7 @@ export class Trainer {
 			exchange.dispose();
 			microStep.dispose();
 			optimizer.dispose();
+			evaluator?.dispose();
 			thaw();
 			await log?.[Symbol.asyncDispose]();
 		}
@@ -227,9 +223,9 @@ async function update(
 }
 
 /** What a step's record says of its sums. */
-function measured({ loss, metrics, gradNorm, tokens, positions }: AccumulatedGradients, ms: number) {
+function measured({ loss, metrics, gradNorm, tokens, positions }: AccumulatedGradients, seconds: number) {
 	const others = Object.keys(metrics).length > 0 && { metrics };
-	return { loss, ...others, gradNorm, tokens, tokensPerSecond: (1000 * tokens) / ms, padding: 1 - tokens / positions };
+	return { loss, ...others, gradNorm, tokens, tokensPerSecond: tokens / seconds, padding: 1 - tokens / positions };
 }
 
 /** The earliest of the best. @throws where an evaluation has no such score */
@@ -258,16 +254,5 @@ function summarize(
 		...{ steps, finalLoss: history.at(-1)?.loss ?? Number.NaN, history, evaluations },
 		...(best && { best: { ...best, ...dir } }),
 		...{ padding: positions === 0 ? 0 : 1 - tokens / positions, ...rest },
-	};
-}
-
-function trainScalars({ loss, metrics = {}, learningRate, gradNorm, tokensPerSecond, padding }: StepRecord): Record<string, number> {
-	return {
-		"train/loss": loss,
-		...Object.fromEntries(Object.entries(metrics).map(([name, value]) => [`train/${name}`, value])),
-		"train/learning_rate": learningRate,
-		"train/grad_norm": gradNorm,
-		"train/tokens_per_second": tokensPerSecond,
-		"train/padding": padding,
 	};
 }

@@ -1,7 +1,9 @@
 /** What a training run reports while it goes and when it ends; enough for a progress bar, and nothing is printed by the trainer itself. */
 import type { DroppedRow, RowName } from "./collate.js";
 import { nameRow } from "./collate.js";
+import type { Evaluated } from "./evaluator.js";
 import type { DamagedCheckpoint } from "./find-checkpoint.js";
+import type { StepCost } from "./step-meter.js";
 
 /** One optimizer step. */
 export interface StepRecord {
@@ -32,8 +34,9 @@ export interface EvaluationRecord {
 
 export type TrainingEvent =
 	/** `rows` are those trained on, by their numbers, in the order of their micro-batches. */
-	| ({ type: "step"; totalSteps: number; etaSeconds: number; rows: number[] } & StepRecord)
-	| ({ type: "eval" } & EvaluationRecord)
+	| ({ type: "step"; totalSteps: number; etaSeconds: number; rows: number[] } & StepRecord & StepCost)
+	/** `seconds` is what the evaluation took; `judgements` are those that `evaluate` gave. */
+	| ({ type: "eval"; step: number } & Evaluated)
 	/** The last evaluations brought nothing better (`earlyStoppingPatience`): no further step is made. */
 	| { type: "early-stop"; step: number }
 	/** A checkpoint folder is complete. */
@@ -42,6 +45,8 @@ export type TrainingEvent =
 	| ({ type: "damaged-checkpoint" } & DamagedCheckpoint)
 	/** Reported once per row, however many epochs meet it. */
 	| ({ type: "dropped" } & DroppedRow)
+	/** A row of `evalDataset` that can't be used; reported before the first step. */
+	| ({ type: "eval-dropped" } & DroppedRow)
 	/** A micro-batch had new shapes, and a graph was made for them; `signatures` is how many there are by now. */
 	| { type: "compiled"; signatures: number }
 	/** With DPO, before the first step: pairs whose answers' log-probabilities are known, of this process's. */

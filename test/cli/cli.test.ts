@@ -139,7 +139,10 @@ describe("the job", () => {
 		expect((await text(at("judge-logs", "metrics.jsonl"))).trim().split("\n")).toHaveLength(24);
 
 		const judging = ["--data_path", PAIRS, "--orders", "both", "--temperature", "0", ...BRIEF];
-		await writeFile(at("job.yaml"), `model_path: ${at("judge")}\nmax_epochs: 1\ntrain_batch_size: 1\neval_data_path: ${PAIRS}\nseed: 7\n`);
+		await writeFile(
+			at("job.yaml"),
+			`model_path: ${at("judge")}\nmax_epochs: 1\ntrain_batch_size: 1\neval_data_path: ${PAIRS}\nseed: 7\neval_steps: 1\n`,
+		);
 		const exporting = ["--export", "llama-factory,lightrft", "--export_rows", "sft"];
 		const ran = await succeed(["run", at("job.yaml"), "--output_path", at("run"), "--train_batch_size", "2", ...judging, ...exporting]);
 		expect((await readdir(at("run"))).sort()).toEqual([
@@ -163,6 +166,10 @@ describe("the job", () => {
 		expect(ran.stdout).toContain(`${filtered.length} conversations, ${Math.ceil(filtered.length / 2)} steps`);
 		expect(ran.stdout).toMatch(/before .*after/);
 		expect(Object.keys(JSON.parse(await text(at("run", "logs", "evaluation.json"))))).toEqual(["before", "after"]);
+		const logged = (await text(at("run", "logs", "judgements.jsonl"))).trim().split("\n");
+		expect(logged).toHaveLength(8 * Math.ceil(filtered.length / 2)); // all four pairs in both orders, after each step
+		const [counts] = (await text(at("run", "logs", "sample", "metrics.jsonl"))).trim().split("\n");
+		expect(JSON.parse(counts)).toMatchObject({ step: 8, "sample/kept": filtered.length, "data/rows": 4, "data/quarantined": 0 });
 
 		const sampled = succeed(["sample", "--model_path", at("judge"), "--output_path", at("single"), "--seed", "7", ...judging]);
 		const evaluated = succeed([

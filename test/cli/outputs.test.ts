@@ -50,11 +50,19 @@ describe("outputs", () => {
 			"notes.txt",
 			"checkpoint-best.md",
 			"metrics.jsonl",
+			"wandb-history.jsonl",
+			"judgements.jsonl",
 		]) {
 			await writeFile(join(folder, name), "");
 		}
 		await clearOutputs({ checkpoint: folder });
-		expect((await readdir(folder)).sort()).toEqual(["checkpoint-best.md", "metrics.jsonl", "notes.txt"]);
+		expect((await readdir(folder)).sort()).toEqual([
+			"checkpoint-best.md",
+			"judgements.jsonl",
+			"metrics.jsonl",
+			"notes.txt",
+			"wandb-history.jsonl",
+		]);
 		await clearOutputs({ logs: folder, files: [join(folder, "never-there.json")] });
 		expect((await readdir(folder)).sort()).toEqual(["checkpoint-best.md", "notes.txt"]);
 	});

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { nativeMissing } from "../backend/native-runtime.js";
 import { loopback, resultsOf, startWorker, startWorkers } from "./start-workers.js";
 import { expectSameState } from "./training-state.js";
-import { workerRun } from "./worker-run.js";
+import { trainingRows, workerRun } from "./worker-run.js";
 
 /** 13 rows in batches of 4, twice: the last batch of an epoch has one row, so that most processes have none of it. */
 const STEPS = 8;
@@ -41,6 +41,17 @@ describe.skipIf(nativeMissing)(`training on several processes (${nativeMissing ?
 		}
 		for (const step of [2, STEPS]) await expectSame(folder, step);
 	});
+
+	it("share out held-out conversations, and all have the loss that one process has", async () => {
+		const options = { maxSteps: 2, evalEvery: 1, evalDataset: trainingRows(5) };
+		const alone = await workerRun({ savePath: at("evaluated"), options });
+		const both = await resultsOf(startWorkers({ savePath: at("evaluated-2"), options }, await loopback(2)));
+		expect(alone.evaluations.map(({ step }) => step)).toEqual([1, 2]);
+		expect(both[1].evaluations).toEqual(both[0].evaluations);
+		for (const [i, { scores }] of alone.evaluations.entries()) {
+			expect(Math.abs(both[0].evaluations[i].scores.loss / scores.loss - 1)).toBeLessThan(1e-5);
+		}
+	}, 60_000);
 
 	it("killed, one is named by the others within seconds, they save, and another number of processes goes on to the same end", async () => {
 		const folder = "killed";

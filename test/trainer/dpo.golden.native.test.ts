@@ -1,5 +1,8 @@
 /** Direct preference optimization on the tiny checkpoint against TRL's DPOTrainer (test/reference/make_dpo.py), and its own properties there. */
 import { readFileSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
 import { memory } from "../../src/backend/tf.js";
@@ -106,6 +109,19 @@ describe.skipIf(nativeMissing)(`DPO on native-cpu (${nativeMissing ?? "staged"})
 
 	it("has TRL's with peft's adapter trained further, whose reference is the adapter as it begins", async () => {
 		expectTrl("lora", await train({ beta }, { lora: { adapter: goldenPath("tiny-qwen2_5_vl-lora") }, microTrainBatchSize: 4 }));
+	});
+
+	it("resumed in graphs, has the same bits as a run that never stopped", async () => {
+		const savePath = await mkdtemp(path.join(tmpdir(), "rft-dpo-"));
+		try {
+			const how = { savePath, saveSteps: 2, trainBatchSize: 3, microTrainBatchSize: 2 };
+			const straight = await train({ ftx: 0.2 }, how);
+			const resumed = await train({ ftx: 0.2 }, { ...how, resumeFromCheckpoint: path.join(savePath, "checkpoint-2") });
+			expect(resumed.after).toEqual(straight.after);
+			expect(resumed.history.map(({ metrics }) => metrics)).toEqual(straight.history.map(({ metrics }) => metrics));
+		} finally {
+			await rm(savePath, { recursive: true });
+		}
 	});
 
 	it("a new adapter begins as its base: the loss of no difference, with dropout in training alone", async () => {

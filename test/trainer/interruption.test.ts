@@ -11,6 +11,7 @@ import type { TrainingRow } from "../../src/trainer/collate.js";
 import { Trainer, type TrainerOptions } from "../../src/trainer/trainer.js";
 import type { TrainingEvent } from "../../src/trainer/training-events.js";
 import { BigramModel } from "../fakes/bigram-model.js";
+import { withoutClock } from "./without-clock.js";
 
 const say = (text: string) => ({
 	messages: [
@@ -67,7 +68,7 @@ describe("resuming", () => {
 	/** Without what is measured by the clock. */
 	async function metricLines(logs: string): Promise<unknown[]> {
 		const lines = (await readFile(path.join(logs, "metrics.jsonl"), "utf8")).trim().split("\n");
-		return lines.map((line) => ({ ...JSON.parse(line), time: 0, "train/tokens_per_second": 0 }));
+		return lines.map(withoutClock);
 	}
 
 	it("takes the newest of a folder, and leaves out metrics that come again, a cut-off line among them", async () => {

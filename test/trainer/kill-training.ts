@@ -4,6 +4,7 @@ import { existsSync } from "node:fs";
 import { mkdir, readFile } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout } from "node:timers/promises";
+import { withoutClock } from "./without-clock.js";
 
 /** Of training-run.ts. */
 export const STEPS = 12;
@@ -34,7 +35,7 @@ export async function trainingRun(folder: string, kill?: { step: number; delay: 
 /** The run's weights, moments, metrics (without what a clock measures) and the rows of each step, as they were in the end. */
 export async function remainsOf(folder: string): Promise<{ weights: Buffer; optimizer: Buffer; metrics: unknown[]; order: unknown[] }> {
 	const lines = async (...names: string[]) => (await readFile(path.join(folder, ...names), "utf8")).trim().split("\n");
-	const metrics = (await lines("logs", "metrics.jsonl")).map((line) => ({ ...JSON.parse(line), time: 0, "train/tokens_per_second": 0 }));
+	const metrics = (await lines("logs", "metrics.jsonl")).map(withoutClock);
 	const order = new Map((await lines("order.jsonl")).map((line) => JSON.parse(line) as [number, number[]]));
 	return {
 		weights: await readFile(path.join(folder, "out", "model.safetensors")),

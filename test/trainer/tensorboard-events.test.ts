@@ -2,74 +2,41 @@
  * The event file read back by a protobuf reader and by the format's own rules; test/reference/read_tensorboard.py reads one with
  * TensorBoard itself (its output is committed beside it).
  */
-import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
 import { describe, expect, it } from "vitest";
-import { encodeFileVersion, encodeScalars, tfRecord } from "../../src/trainer/tensorboard-events.js";
-
-/** Splits records by their length prefix. */
-function records(file: Uint8Array): Uint8Array[] {
-	const found: Uint8Array[] = [];
-	const view = new DataView(file.buffer, file.byteOffset);
-	for (let at = 0; at < file.length; ) {
-		const length = Number(view.getBigUint64(at, true));
-		found.push(file.subarray(at + 12, at + 12 + length));
-		at += length + 16;
-	}
-	return found;
-}
-
-interface ReadEvent {
-	wallTime?: number;
-	step?: number;
-	version?: string;
-	scalars: [string, number][];
-}
-
-function readEvent(bytes: Uint8Array): ReadEvent {
-	const reader = new BinaryReader(bytes);
-	const event: ReadEvent = { scalars: [] };
-	while (reader.pos < reader.len) {
-		const [field, wire] = reader.tag();
-		if (field === 1) event.wallTime = reader.double();
-		else if (field === 2) event.step = Number(reader.int64());
-		else if (field === 3) event.version = reader.string();
-		else if (field === 5) event.scalars = readSummary(reader.bytes());
-		else reader.skip(wire);
-	}
-	return event;
-}
-
-function readSummary(bytes: Uint8Array): [string, number][] {
-	const reader = new BinaryReader(bytes);
-	const scalars: [string, number][] = [];
-	while (reader.pos < reader.len) {
-		expect(reader.tag()).toEqual([1, WireType.LengthDelimited]);
-		const value = new BinaryReader(reader.bytes());
-		expect(value.tag()).toEqual([1, WireType.LengthDelimited]);
-		const tag = value.string();
-		expect(value.tag()).toEqual([2, WireType.Bit32]);
-		scalars.push([tag, value.float()]);
-	}
-	return scalars;
-}
+import { encodeFileVersion, encodePictures, encodeScalars, encodeTexts, tfRecord } from "../../src/trainer/tensorboard-events.js";
+import { readEvents } from "./read-events.js";
 
 describe("TensorBoard events", () => {
 	it("open with the file version", () => {
-		expect(records(encodeFileVersion(12.5)).map(readEvent)).toEqual([{ wallTime: 12.5, step: 0, version: "brain.Event:2", scalars: [] }]);
+		expect(readEvents(encodeFileVersion(12.5))).toEqual([{ wallTime: 12.5, step: 0, version: "brain.Event:2", values: [] }]);
 	});
 
 	it("hold a step's scalars", () => {
 		const file = Buffer.concat([encodeScalars(1, 300, { "train/loss": 0.5, "train/größe": -2 }), encodeScalars(2, 2 ** 33, {})]);
-		expect(records(file).map(readEvent)).toEqual([
+		expect(readEvents(file)).toEqual([
 			{
 				wallTime: 1,
 				step: 300,
-				scalars: [
-					["train/loss", 0.5],
-					["train/größe", -2],
+				values: [
+					{ tag: "train/loss", scalar: 0.5 },
+					{ tag: "train/größe", scalar: -2 },
 				],
 			},
-			{ wallTime: 2, step: 2 ** 33, scalars: [] },
+			{ wallTime: 2, step: 2 ** 33, values: [] },
+		]);
+	});
+
+	it("hold texts as scalars of strings for the text plugin", () => {
+		const [{ step, values }] = readEvents(encodeTexts(1, 7, { "judgements/a": "**größer**" }));
+		expect(step).toBe(7);
+		expect(values).toEqual([{ tag: "judgements/a", strings: [Buffer.from("**größer**")], shape: [], plugin: "text", dataClass: 2 }]);
+	});
+
+	it("hold pictures as width, height and files for the image plugin", () => {
+		const files = [Buffer.from([0xff, 0xd8, 1]), Buffer.from([0xff, 0xd8, 2])];
+		const [{ values }] = readEvents(encodePictures(1, 7, { pair: { width: 256, height: 128, files } }));
+		expect(values).toEqual([
+			{ tag: "pair", strings: [Buffer.from("256"), Buffer.from("128"), ...files], shape: [4], plugin: "images", dataClass: 3 },
 		]);
 	});
 

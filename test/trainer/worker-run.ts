@@ -15,7 +15,7 @@ export interface WorkerRun {
 	/** Default: alone. */
 	workers?: string[];
 	rank?: number;
-	/** Rows to train on. Default 13. */
+	/** Rows to train on: conversations, or with the option `dpo` pairs. Default 13. */
 	rows?: number;
 	options?: Partial<TrainerOptions>;
 	/** Trains an adapter. */
@@ -38,17 +38,26 @@ export function trainingRows(count: number) {
 	});
 }
 
+/** The same with an answer to reject. */
+export function trainingPairs(count: number) {
+	return trainingRows(count).map(({ conversations: [asked, said], images }, i) => ({
+		...{ conversations: [asked], chosen: { from: "gpt" as const, value: said.value }, images },
+		rejected: { from: "gpt" as const, value: `no ${"no ".repeat(count - i)}` },
+	}));
+}
+
 export async function workerRun({ savePath, workers, rank = 0, rows = 13, options, lora }: WorkerRun) {
 	const group = workers && (await joinWorkers({ workers, rank, backend: "native-cpu", joinTimeout: 60, timeout: 60 }));
 	await using model = await loadModel(goldenPath("tiny-qwen2_5_vl"), { backend: "native-cpu", maxPixels: 3136, lora });
 	const before = memory().numTensors;
-	const { history, dropped } = await new Trainer(model, {
+	const { history, evaluations, dropped } = await new Trainer(model, {
 		...{ trainBatchSize: 4, microTrainBatchSize: 2, maxEpochs: 2, learningRate: 1e-3, warmupRatio: 0, seed: 3 },
 		...{ savePath, saveSteps: 2, workers: group, ...options },
-	}).fit(trainingRows(rows));
+	}).fit(options?.dpo ? trainingPairs(rows) : trainingRows(rows));
 	const leaked = memory().numTensors - before;
 	await group?.leave();
-	return { history: history.map(({ loss, gradNorm, tokens }) => ({ loss, gradNorm, tokens })), dropped: dropped.length, leaked };
+	const steps = history.map(({ loss, gradNorm, tokens }) => ({ loss, gradNorm, tokens }));
+	return { history: steps, evaluations, dropped: dropped.length, leaked };
 }
 
 if (process.argv[1]?.endsWith("worker-run.ts")) {

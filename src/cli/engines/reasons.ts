@@ -10,6 +10,8 @@ export const COMMON_REASONS: Readonly<Record<string, string>> = {
 			"eval_data_mapping",
 			"eval_image_root",
 			"eval_limit",
+			"eval_dataset",
+			"log_judgements",
 			"eval_batch_size",
 			"generate_max_len",
 			"eval_steps",

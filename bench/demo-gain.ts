@@ -45,7 +45,13 @@ const demo = parse(await readFile(new URL("../examples/demo.yaml", import.meta.u
 const sampling = { batchSize: demo.batch_size, maxNewTokens: demo.max_new_tokens };
 const { samples_per_record: samplesPerRecord, temperature } = demo;
 /** The filters that the demo's flags ask for, in the order in which `run` asks them. */
-const filters = [wellFormed(), correct(), scoresAgree(), swapConsistent(), cap(demo.max_per_order, { per: "order" })];
+const filters = [
+	wellFormed(),
+	correct(),
+	scoresAgree(),
+	swapConsistent({ oneOrder: demo.max_one_order }),
+	cap(demo.max_per_order, { per: "order" }),
+];
 const training = {
 	...{ trainBatchSize: demo.train_batch_size, microTrainBatchSize: demo.micro_train_batch_size, maxEpochs: demo.max_epochs },
 	...{ learningRate: demo.actor_learning_rate, betas: demo.adam_betas },

@@ -96,7 +96,14 @@ export {
 } from "./reward/filter-rollouts.js";
 export { correct, wellFormed } from "./reward/filters/answer.js";
 export { type CapOptions, cap } from "./reward/filters/cap.js";
-export { type DifficultyBandOptions, difficultyBand, kOfN, majority, swapConsistent } from "./reward/filters/consistency.js";
+export {
+	type DifficultyBandOptions,
+	difficultyBand,
+	kOfN,
+	majority,
+	type SwapConsistentOptions,
+	swapConsistent,
+} from "./reward/filters/consistency.js";
 export { type DecontaminateOptions, decontaminate } from "./reward/filters/decontaminate.js";
 export { type LabelConfidenceOptions, labelConfidence } from "./reward/filters/label-confidence.js";
 export { type NearDuplicateImagesOptions, nearDuplicateImages } from "./reward/filters/near-duplicate-images.js";

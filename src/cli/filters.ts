@@ -35,7 +35,7 @@ export async function chooseFilters(options: FilterOptions, session: Session): P
 		...(options.scores_agree ? [scoresAgree()] : []),
 		...(min_right === undefined ? [] : [kOfN(min_right)]),
 		...(options.majority ? [majority()] : []),
-		...(options.both_orders_rule ? [swapConsistent()] : []),
+		...(options.both_orders_rule ? [swapConsistent({ oneOrder: options.max_one_order })] : []),
 		...(max_per_order === undefined ? [] : [cap(max_per_order, { per: "order" })]),
 		...(max_per_record === undefined ? [] : [cap(max_per_record)]),
 	];

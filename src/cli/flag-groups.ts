@@ -113,6 +113,11 @@ export const samplingFlags = {
 /** What is kept of the judgements beside their being right: see filters.ts for the order in which they are asked. */
 export const filterFlags = {
 	both_orders_rule: flag(toggle().default(false), "keep a pair only where it was judged right in both orders (with --orders both)"),
+	max_one_order: flag(
+		whole().optional(),
+		"with --both_orders_rule, judgements kept of a pair that was judged right in one order only; default: none",
+		"N",
+	),
 	max_per_order: flag(whole().optional(), "judgements kept per pair and shown order; default: all", "N"),
 	max_per_record: flag(whole().optional(), "judgements kept per pair; default: all", "N"),
 	scores_agree: flag(toggle().default(false), "keep judgements whose scores add up to their totals, the higher total being the answer"),

@@ -78,6 +78,12 @@ export const bothOrdersShown = rule(
 	"expected --orders both with it: a pair must be shown both ways",
 );
 
+export const oneOrderOfBoth = rule(
+	(o: { both_orders_rule: boolean; max_one_order?: number }) => o.max_one_order === undefined || o.both_orders_rule,
+	"max_one_order",
+	"expected --both_orders_rule with it: it is what that rule leaves of a pair that falls short",
+);
+
 export const samplesDiffer = rule(
 	(o: { samples_per_record: number; temperature: number }) => o.samples_per_record === 1 || o.temperature > 0,
 	"samples_per_record",

@@ -39,6 +39,7 @@ import {
 	oneBaseInRounds,
 	oneDtype,
 	oneKindOfWorkers,
+	oneOrderOfBoth,
 	oursInProcesses,
 	pairsAlone,
 	pairsUnsmoothed,
@@ -88,6 +89,7 @@ export const sampleOptions = z
 	.refine(...budgetForReasoning)
 	.refine(...patternsInOrder)
 	.refine(...bothOrdersShown)
+	.refine(...oneOrderOfBoth)
 	.refine(...samplesDiffer)
 	.refine(...passRatesInOrder)
 	.refine(...rootForRelative)
@@ -225,6 +227,7 @@ export const runOptions = z
 	.refine(...budgetForReasoning)
 	.refine(...patternsInOrder)
 	.refine(...bothOrdersShown)
+	.refine(...oneOrderOfBoth)
 	.refine(...samplesDiffer)
 	.refine(...passRatesInOrder)
 	.refine(...rootForRelative)
@@ -259,6 +262,7 @@ export const filterOptions = z
 		...reportFlags,
 		overwrite,
 	})
+	.refine(...oneOrderOfBoth)
 	.refine(...passRatesInOrder)
 	.refine(...rootForRelative)
 	.refine(...decontaminates);

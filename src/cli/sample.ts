@@ -152,11 +152,11 @@ export function exportedFiles(files: SampleFiles, options: ExportOptions): strin
 	return exporting ? exportFiles(exportFolder(files), exporting) : [];
 }
 
-/** The statistics' text, the yield and the rows exported. */
+/** The statistics' text without reliability tables, which the files have; the yield and the rows exported. */
 export function describeSample({ report, exported }: SampleResult): string {
 	const share = ((100 * report.kept) / report.total).toFixed(1);
 	const rows = Object.entries(exported).map(([file, count]) => `\n${file}: ${count} rows`);
-	return `${formatFilterReport(report)}kept: ${report.kept} of ${report.total} judgements (${share} %), of ${report.recordsKept} pairs${rows.join("")}`;
+	return `${formatFilterReport(report, { table: false })}kept: ${report.kept} of ${report.total} judgements (${share} %), of ${report.recordsKept} pairs${rows.join("")}`;
 }
 
 export const sampleCommand = (session: Session) =>

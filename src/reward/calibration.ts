@@ -116,9 +116,9 @@ function areaUnderCurve(yes: Float64Array, no: Float64Array): number {
 }
 
 /** As lines of text; the table's rows are those that hold something. @param event what the probabilities are of */
-export function formatCalibration({ n, accuracy, ece, brier, auc, bins }: Calibration, event: string): string[] {
+export function formatCalibration({ n, accuracy, ece, brier, auc, bins }: Calibration, event: string, { table = true } = {}): string[] {
 	const number = (value: number) => (Number.isNaN(value) ? "–" : value.toFixed(3));
-	const filled = bins.filter(({ happened }) => happened.of > 0);
+	const filled = table ? bins.filter(({ happened }) => happened.of > 0) : [];
 	return [
 		`${event}: scored: ${n}`,
 		`${event}: likelier one right: ${formatProportion(accuracy)}`,

@@ -2,8 +2,14 @@ import type { FilterReport } from "./filter-report.js";
 import { formatStats } from "./judgement-stats.js";
 import { formatScoreReport } from "./score-report.js";
 
-/** The text of `filtered_samples_stats.txt`: the judge's statistics, then what each filter turned away, and how the selection shifted. */
-export function formatFilterReport({ judgements, total, kept, rejected, records, recordsKept, breakdown, scores }: FilterReport): string {
+/**
+ * The text of `filtered_samples_stats.txt`: the judge's statistics, then what each filter turned away, and how the selection shifted.
+ * @param options `table: false` leaves out the reliability tables of scores: twenty lines
+ */
+export function formatFilterReport(
+	{ judgements, total, kept, rejected, records, recordsKept, breakdown, scores }: FilterReport,
+	options: { table?: boolean } = {},
+): string {
 	const lines: [string, string | number][] = [
 		["records", records],
 		["records kept", recordsKept],
@@ -15,5 +21,5 @@ export function formatFilterReport({ judgements, total, kept, rejected, records,
 		]),
 	];
 	const counted = lines.map(([name, value]) => `${name}: ${value}`);
-	return `${formatStats(judgements)}${[...counted, ...(scores ? formatScoreReport(scores) : [])].join("\n")}\n`;
+	return `${formatStats(judgements)}${[...counted, ...(scores ? formatScoreReport(scores, options) : [])].join("\n")}\n`;
 }

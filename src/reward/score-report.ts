@@ -61,6 +61,7 @@ export function collectScores({ bins = 10 }: { bins?: number } = {}): ScoreColle
 }
 
 /** As lines of text. */
-export function formatScoreReport({ rollouts, pairs }: ScoreReport): string[] {
-	return [...formatCalibration(rollouts, "P(Image 1)"), ...(pairs.n > 0 ? formatCalibration(pairs, "P(first image), both orders") : [])];
+export function formatScoreReport({ rollouts, pairs }: ScoreReport, options: { table?: boolean } = {}): string[] {
+	const ofPairs = pairs.n > 0 ? formatCalibration(pairs, "P(first image), both orders", options) : [];
+	return [...formatCalibration(rollouts, "P(Image 1)", options), ...ofPairs];
 }

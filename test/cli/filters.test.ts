@@ -4,6 +4,8 @@ import { chooseFilters } from "../../src/cli/filters.js";
 import { sampleOptions } from "../../src/cli/options.js";
 import { parseOptions } from "../../src/cli/parse-options.js";
 import type { Session } from "../../src/cli/session.js";
+import { filterRollouts } from "../../src/index.js";
+import { rolloutsOf } from "../reward/filters/sift.js";
 
 const BASE = { model_path: "test/fixtures/golden/tiny-qwen2_5_vl", data_path: "hpdv3:test/fixtures/hpdv3/pairs.json", output_path: "out" };
 const parse = (flags: Record<string, unknown>) => parseOptions(sampleOptions, { ...BASE, ...flags });
@@ -31,6 +33,16 @@ describe("filters of flags", () => {
 			...["well-formed", "correct", "length", "repetition", "scores-agree", "k-of-n", "majority", "swap-consistent"],
 			...["cap per order", "cap"],
 		]);
+	});
+
+	it("leave of a pair that is right in one order what --max_one_order says", async () => {
+		const keptWith = async (max_one_order?: string) => {
+			const filters = await chooseFilters(parse({ orders: "both", both_orders_rule: true, max_one_order }), session);
+			const kept = filterRollouts(rolloutsOf(0, "rrrW"), filters);
+			for await (const _ of kept);
+			return kept.report.kept;
+		};
+		expect([await keptWith(), await keptWith("1"), await keptWith("5")]).toEqual([0, 1, 3]);
 	});
 
 	it("know an evaluation set of any form, by a mapping", async () => {

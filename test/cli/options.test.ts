@@ -78,6 +78,7 @@ describe("parseOptions", () => {
 		[{ model_path: "Qwen/Qwen2.5-VL-3B-Instruct" }, "--model_path: expected the folder of a Hugging Face checkpoint"],
 		[{ output_path: undefined }, "--output_path is missing: a folder"],
 		[{ both_orders_rule: true }, "--both_orders_rule: expected --orders both with it"],
+		[{ max_one_order: "1" }, "--max_one_order: expected --both_orders_rule with it"],
 		[{ samples_per_record: "4", temperature: "0" }, '--samples_per_record: expected 1 with --temperature 0: all would be equal, got "4"'],
 		[
 			{ prompt_template: "a", task_instruction: "{prompt}" },

@@ -112,6 +112,11 @@ describe("filters", () => {
 		expect(await keptOf("rrW", swapConsistent())).toBe(0);
 		expect(await keptOf("rrR", swapConsistent({ minRight: 2 }))).toBe(0);
 		expect(await keptOf("rr", swapConsistent())).toBe(0);
+		expect(await keptOf("wrrW", swapConsistent({ oneOrder: 1 }))).toBe(1);
+		expect(await keptOf("rrrW", swapConsistent({ oneOrder: 2 }))).toBe(2);
+		expect(await keptOf("rR", swapConsistent({ minRight: 2, oneOrder: 1 }))).toBe(1);
+		expect(await keptOf("wW", swapConsistent({ oneOrder: 1 }))).toBe(0);
+		expect(() => swapConsistent({ oneOrder: -1 })).toThrow("swapConsistent: oneOrder: expected a whole number, 0 or more, got -1");
 		const { reasons } = await sift(rolloutsOf(0, "rrW"), [swapConsistent()]);
 		expect(reasons[0]).toBe("right 2 times as stored and 0 times swapped; 1 of each asked for");
 	});

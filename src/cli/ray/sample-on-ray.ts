@@ -26,19 +26,9 @@ const DEFAULT_SHARDS = 4;
 
 /** What a shard leaves to the end: the files are made once, of all. */
 const AT_THE_END: readonly (keyof SampleOptions)[] = [
-	...([
-		...RAY_FLAGS,
-		"output_path",
-		"journal",
-		"shard",
-		"overwrite",
-		"export",
-		"export_rows",
-		"export_format",
-		"relative_paths",
-		"log_dir",
-	] as const),
-	...(["both_orders_rule", "max_per_order", "max_per_record", "scores_agree", "min_right", "majority", "min_pass_rate"] as const),
+	...([...RAY_FLAGS, "output_path", "journal", "shard", "overwrite", "export", "export_rows", "export_format"] as const),
+	...(["relative_paths", "log_dir", "both_orders_rule", "max_one_order", "max_per_order", "max_per_record"] as const),
+	...(["scores_agree", "min_right", "majority", "min_pass_rate"] as const),
 	...(["max_pass_rate", "keep_forced", "min_tokens", "max_tokens", "max_repetition", "min_confidence", "min_vote_share"] as const),
 	...(["min_votes", "dedup_images", "dedup_prompts", "max_per_prompt", "decontaminate", "decontaminate_image_root"] as const),
 ];

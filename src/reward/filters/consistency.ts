@@ -3,18 +3,35 @@ import type { JudgedRollout } from "../outcome.js";
 import { isRight, passRate } from "../pass-rate.js";
 import { type RolloutFilter, wholeRecord } from "../rollout-filter.js";
 
+export interface SwapConsistentOptions {
+	/** Right judgements asked for in each shown order. Default 1. */
+	minRight?: number;
+	/**
+	 * Right judgements that are kept all the same of a record that falls short, the stream's first. Hard records fall short more often than easy ones: with
+	 * none of them left, a judge may learn nothing of their kind. Default 0.
+	 */
+	oneOrder?: number;
+}
+
 /**
  * Keeps a record's judgements only where each shown order has `minRight` right ones among those still there. A judge that leans to
- * "Image 1" is right by luck in one order. Use it with `loadDataset`'s `order: "both"`: a record shown one way round is not kept.
- * @throws RangeError for a `minRight` below 1.
+ * "Image 1" is right by luck in one order. Use it with `loadDataset`'s `order: "both"`: a record shown one way round falls short.
+ * @throws RangeError for a `minRight` below 1 and a `oneOrder` below 0.
  */
-export function swapConsistent({ minRight = 1 }: { minRight?: number } = {}): RolloutFilter {
+export function swapConsistent({ minRight = 1, oneOrder = 0 }: SwapConsistentOptions = {}): RolloutFilter {
 	checkCount("swapConsistent: minRight", minRight);
-	return wholeRecord("swap-consistent", "judgement", (candidates) => {
-		const right = rightPerOrder(candidates);
-		if (right.every((count) => count >= minRight)) return undefined;
-		return `right ${right[0]} times as stored and ${right[1]} times swapped; ${minRight} of each asked for`;
-	});
+	checkCount("swapConsistent: oneOrder", oneOrder, 0);
+	return {
+		name: "swap-consistent",
+		about: "judgement",
+		judge(candidates) {
+			const right = rightPerOrder(candidates);
+			if (right.every((count) => count >= minRight)) return candidates.map(() => ({}));
+			const reason = `right ${right[0]} times as stored and ${right[1]} times swapped; ${minRight} of each asked for`;
+			const kept = new Set(candidates.filter(isRight).slice(0, oneOrder));
+			return candidates.map((rollout) => (kept.has(rollout) ? {} : { reason }));
+		},
+	};
 }
 
 function rightPerOrder(rollouts: readonly JudgedRollout[]): [number, number] {
@@ -62,6 +79,7 @@ export function difficultyBand({ min = Number.MIN_VALUE, max = 1 - Number.EPSILO
 	});
 }
 
-function checkCount(name: string, value: number): void {
-	if (!(Number.isSafeInteger(value) && value >= 1)) throw new RangeError(`${name}: expected a whole number, 1 or more, got ${value}`);
+function checkCount(name: string, value: number, least = 1): void {
+	if (Number.isSafeInteger(value) && value >= least) return;
+	throw new RangeError(`${name}: expected a whole number, ${least} or more, got ${value}`);
 }

@@ -6,6 +6,7 @@
  * neighbours need little padding. A batch's loss is a graph per shape, as a micro-step is, without a backward pass.
  */
 import { setImmediate } from "node:timers/promises";
+import { stopTogether } from "../backend/cluster/stop-together.js";
 import { type Compiled, compile } from "../backend/graph/compile.js";
 import { dispose, mul, neg, type Scalar, sum, tidy } from "../backend/tf.js";
 import type { TrainableModel } from "../model/generative-model.js";
@@ -64,17 +65,19 @@ export class EvaluationLoss {
 		const { workers = ALONE, signal, onDropped } = options;
 		const rows: HeldOutRow[] = [];
 		let [index, labels] = [0, 0];
-		for await (const row of source) {
-			const mine = index % workers.size === workers.rank;
-			const number = index++;
-			if (!mine) continue;
-			signal?.throwIfAborted();
-			const one = await encodeHeldOut(model, row, number, options);
-			if ("encoded" in one) {
-				rows.push({ row, index: number, length: one.encoded.inputIds.length });
-				labels += countLabels(one.encoded);
-			} else onDropped?.(one);
-		}
+		await stopTogether(workers, signal, async () => {
+			for await (const row of source) {
+				const mine = index % workers.size === workers.rank;
+				const number = index++;
+				if (!mine) continue;
+				signal?.throwIfAborted();
+				const one = await encodeHeldOut(model, row, number, options);
+				if ("encoded" in one) {
+					rows.push({ row, index: number, length: one.encoded.inputIds.length });
+					labels += countLabels(one.encoded);
+				} else onDropped?.(one);
+			}
+		});
 		const [labelTokens] = await workers.sum([labels]);
 		if (labelTokens === 0) throw new Error(`evalDataset: expected at least one conversation with an answer, got none in ${index} rows`);
 		rows.sort((a, b) => b.length - a.length || a.index - b.index);

@@ -31,20 +31,21 @@ const removeNamespaces = () => NAMES.forEach((name) => void ip("netns", "del", n
 const missing = nativeMissing ?? (makeNamespaces() ? undefined : "no network namespaces can be made here");
 
 describe.skipIf(missing)(`training in two network namespaces (${missing ?? "made"})`, () => {
+	const options = { maxSteps: 2, saveSteps: 100 };
 	let scratch: string;
+	let straight: Awaited<ReturnType<typeof workerRun>>;
 	beforeAll(async () => {
 		scratch = await mkdtemp(path.join(tmpdir(), "rft-netns-"));
+		straight = await workerRun({ savePath: path.join(scratch, "straight"), options });
 	});
 	afterAll(async () => {
 		removeNamespaces();
 		await rm(scratch, { recursive: true });
 	});
 
-	it("is training in one process", async () => {
-		const options = { maxSteps: 2, saveSteps: 100 };
-		const straight = await workerRun({ savePath: path.join(scratch, "straight"), options });
-		const workers = ADDRESSES.map((address) => `${address}:4400`);
-		const run = { savePath: path.join(scratch, "of-2"), options };
+	it.each([0, 1, 2] as const)("is training in one process, with ZeRO stage %i", async (zeroStage) => {
+		const workers = ADDRESSES.map((address) => `${address}:${4400 + zeroStage}`);
+		const run = { savePath: path.join(scratch, `of-2-${zeroStage}`), options: { ...options, zeroStage } };
 		const results = await resultsOf(startWorkers(run, workers, (rank) => ["ip", "netns", "exec", NAMES[rank]]));
 		for (const { history } of results) {
 			expect(history.map(({ tokens }) => tokens)).toEqual(straight.history.map(({ tokens }) => tokens));

@@ -6,7 +6,6 @@
  * A field is a path with dots; a name that itself has dots, such as a tar shard's "0.jpg", is found first.
  */
 import { readFile } from "node:fs/promises";
-import { parse } from "yaml";
 import { z } from "zod";
 import { checkRow } from "../../files/check-row.js";
 import { eachRow, given, imageReference, nonEmpty, type PairContent, type PairSource, TIE } from "./pair-source.js";
@@ -58,6 +57,7 @@ export function checkPairMapping(mapping: unknown, where = "mapping"): PairMappi
  */
 export async function readPairMapping(file: string): Promise<PairMapping> {
 	const text = await readFile(file, "utf8");
+	const { parse } = await import("yaml"); // 70 files that most programs need not load
 	let mapping: unknown;
 	try {
 		mapping = parse(text); // JSON is YAML

@@ -270,6 +270,7 @@ NAPI_MODULE_INIT() {
       {"inferOutputs", nullptr, tfnodejs::InferOutputs, nullptr, nullptr, nullptr, napi_default, nullptr},
       {"runAsync", nullptr, tfnodejs::RunAsync, nullptr, nullptr, nullptr, napi_default, nullptr},
       {"readTensor", nullptr, tfnodejs::ReadTensor, nullptr, nullptr, nullptr, napi_default, nullptr},
+      {"populateMapped", nullptr, tfnodejs::PopulateMapped, nullptr, nullptr, nullptr, napi_default, nullptr},
       {"enableCollectives", nullptr, tfnodejs::EnableCollectives, nullptr, nullptr, nullptr, napi_default, nullptr},
       {"abortCollectives", nullptr, tfnodejs::AbortCollectives, nullptr, nullptr, nullptr, napi_default, nullptr},
       {"rowOpInstructions", nullptr, nullptr, nullptr, nullptr, row_op_instructions, napi_enumerable, nullptr},

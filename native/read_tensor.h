@@ -14,7 +14,9 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace tfnodejs {
@@ -24,6 +26,26 @@ namespace {
 constexpr uint64_t kTensorAlignment = 64;
 // Smaller tensors are read: a mapping is one more of the 65,530 that Linux allows a process.
 constexpr size_t kLeastMapped = 1 << 20;
+
+// Pages of a file, while anyone has them.
+class Mapping {
+ public:
+  Mapping(void *start, size_t length) : start_(start), length_(length) {}
+  ~Mapping() { munmap(start_, length_); }
+  Mapping(const Mapping &) = delete;
+  Mapping &operator=(const Mapping &) = delete;
+
+  // Has the pages ready before they are touched, one by one, by whoever computes with them. Nothing is copied; a kernel before 5.14 refuses.
+  void Populate() const {
+#ifdef MADV_POPULATE_READ
+    madvise(start_, length_, MADV_POPULATE_READ);
+#endif
+  }
+
+ private:
+  void *const start_;
+  const size_t length_;
+};
 
 // What ExecuteRead was asked for and what it found.
 struct FileRead {
@@ -36,6 +58,7 @@ struct FileRead {
   napi_deferred deferred;
   napi_async_work work;
   TF_Tensor *tensor = nullptr;
+  std::shared_ptr<Mapping> mapping;  // The tensor's own, where it has one.
   std::string error;
 
   ~FileRead() {
@@ -58,38 +81,20 @@ class OpenFile {
   const int fd_;
 };
 
-// Pages of a file.
-struct Mapping {
-  void *start;
-  size_t length;
-};
-
-void Unmap(void *, size_t, void *mapping) {
-  const std::unique_ptr<Mapping> owned(static_cast<Mapping *>(mapping));
-  munmap(owned->start, owned->length);
-}
+void LetGo(void *, size_t, void *mapping) { delete static_cast<std::shared_ptr<Mapping> *>(mapping); }
 
 // The tensor on the file's own pages; null where they can't be had so, or lie past the file's end (touching them would be a SIGBUS).
-TF_Tensor *MapTensor(int fd, const FileRead &read) {
-  if (read.offset % kTensorAlignment != 0 || read.length < kLeastMapped) return nullptr;
+TF_Tensor *MapTensor(int fd, FileRead *read) {
+  if (read->offset % kTensorAlignment != 0 || read->length < kLeastMapped) return nullptr;
   struct stat file;
-  if (fstat(fd, &file) != 0 || static_cast<uint64_t>(file.st_size) < read.offset + read.length) return nullptr;
-  const uint64_t page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
-  const uint64_t before = read.offset % page;
-  const size_t length = read.length + before;
-  void *const start = mmap(nullptr, length, PROT_READ, MAP_PRIVATE, fd, static_cast<off_t>(read.offset - before));
+  if (fstat(fd, &file) != 0 || static_cast<uint64_t>(file.st_size) < read->offset + read->length) return nullptr;
+  const uint64_t before = read->offset % static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  const size_t length = read->length + before;
+  void *const start = mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, static_cast<off_t>(read->offset - before));
   if (start == MAP_FAILED) return nullptr;
-  madvise(start, length, MADV_WILLNEED);
-#ifdef MADV_POPULATE_READ
-  // Before pages may be written to: populating such pages copies them. Older kernels refuse, and each page comes when it is touched.
-  madvise(start, length, MADV_POPULATE_READ);
-#endif
-  if (mprotect(start, length, PROT_READ | PROT_WRITE) != 0) {
-    munmap(start, length);
-    return nullptr;
-  }
-  return TF_NewTensor(read.dtype, read.shape.data(), static_cast<int>(read.shape.size()), static_cast<char *>(start) + before, read.length, Unmap,
-                      new Mapping{start, length});
+  read->mapping = std::make_shared<Mapping>(start, length);
+  return TF_NewTensor(read->dtype, read->shape.data(), static_cast<int>(read->shape.size()), static_cast<char *>(start) + before, read->length, LetGo,
+                      new std::shared_ptr<Mapping>(read->mapping));
 }
 
 // A tensor of its own memory, filled from the file; null and `error` where that fails.
@@ -119,8 +124,61 @@ void ExecuteRead(napi_env, void *data) {
     read->error = std::strerror(errno);
     return;
   }
-  read->tensor = MapTensor(file.fd(), *read);
+  read->tensor = MapTensor(file.fd(), read);
   if (read->tensor == nullptr) read->tensor = CopyTensor(file.fd(), *read, &read->error);
+}
+
+using Mappings = std::vector<std::weak_ptr<Mapping>>;
+
+// Mappings whose pages are to be had before they are touched; they are their tensors', and may be gone by then.
+class Unpopulated {
+ public:
+  void Add(const std::shared_ptr<Mapping> &mapping) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    mappings_.push_back(mapping);
+  }
+  Mappings TakeAll() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return std::exchange(mappings_, {});
+  }
+  // Of all of the process's environments.
+  static Unpopulated &Shared() {
+    static Unpopulated *const shared = new Unpopulated();
+    return *shared;
+  }
+
+ private:
+  std::mutex mutex_;
+  Mappings mappings_;
+};
+
+struct PopulateWork {
+  Mappings mappings;
+  napi_async_work work;
+};
+
+void ExecutePopulate(napi_env, void *data) {
+  for (const auto &mapping : static_cast<PopulateWork *>(data)->mappings) {
+    if (const std::shared_ptr<Mapping> alive = mapping.lock()) alive->Populate();
+  }
+}
+
+void CompletePopulate(napi_env env, napi_status, void *data) {
+  const std::unique_ptr<PopulateWork> done(static_cast<PopulateWork *>(data));
+  napi_delete_async_work(env, done->work);
+}
+
+// populateMapped(): has the pages of all tensors that were mapped since the last call ready, on libuv's pool, while the program goes on. Not as each is
+// mapped: a process can't be given another mapping while pages of one come.
+napi_value PopulateMapped(napi_env env, napi_callback_info) {
+  Mappings mappings = Unpopulated::Shared().TakeAll();
+  if (mappings.empty()) return nullptr;
+  PopulateWork *const populate = new PopulateWork{std::move(mappings), nullptr};
+  napi_value name;
+  napi_create_string_utf8(env, "tfjs-rft:populate", NAPI_AUTO_LENGTH, &name);
+  napi_create_async_work(env, nullptr, name, ExecutePopulate, CompletePopulate, populate, &populate->work);
+  napi_queue_async_work(env, populate->work);
+  return nullptr;
 }
 
 void CompleteRead(napi_env env, napi_status, void *data) {
@@ -133,6 +191,7 @@ void CompleteRead(napi_env env, napi_status, void *data) {
     if (TF_GetCode(status.status) != TF_OK) read->error = TF_Message(status.status);
   }
   if (!read->error.empty()) return Reject(env, read->deferred, read->path + ": " + read->error);
+  if (read->mapping) Unpopulated::Shared().Add(read->mapping);
   napi_resolve_deferred(env, read->deferred, read->backend->GenerateOutputTensorInfo(env, handle));
 }
 

@@ -54,8 +54,10 @@ export interface NativeBinding {
 	identityAfter?(id: number, dtype: number, others: readonly number[]): NativeTensor;
 	/** `executeOp(name, [], ids, n)` on a thread of its own. The inputs may be deleted before it ends. */
 	runAsync?(name: string, inputIds: number[], numOutputs: number): Promise<NativeTensor[]>;
-	/** A tensor of `length` bytes of a file from byte `offset` on, read on a thread of libuv's pool. `dtype` is TensorFlow's number. */
+	/** A tensor of `length` bytes of a file from byte `offset` on, mapped or read on a thread of libuv's pool. `dtype` is TensorFlow's number. */
 	readTensor?(path: string, offset: number, length: number, dtype: number, shape: readonly number[]): Promise<NativeTensor>;
+	/** Has the pages of tensors that `readTensor` mapped ready before they are touched, on a thread of libuv's pool; nobody waits for it. */
+	populateMapped?(): void;
 	/** Makes the context one of a cluster (a tensorflow.ServerDef) and starts this process's gRPC server; before the first tensor. */
 	enableCollectives?(serverDef: Uint8Array): void;
 	/** Ends collective ops under way, and all later ones, with an error of that text. */

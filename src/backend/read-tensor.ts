@@ -40,3 +40,8 @@ export async function readTensor({ file, offset, length, dtype, shape }: StoredT
 	tensor.dispose();
 	return wide;
 }
+
+/** After the last of many `readTensor`: the operating system gets their pages ready while the program goes on. Without it, computing is interrupted for each. */
+export function populateMappedTensors(): void {
+	currentNativeBackend()?.binding.populateMapped?.();
+}

@@ -8,7 +8,7 @@
 import { bfloat16FromBytes, isBfloat16, toBfloat16, toFloat32 } from "../../backend/bfloat16.js";
 import { isInt8, toInt8 } from "../../backend/int8.js";
 import { currentNativeBackend } from "../../backend/native-binding.js";
-import { canReadTensors, readTensor } from "../../backend/read-tensor.js";
+import { canReadTensors, populateMappedTensors, readTensor } from "../../backend/read-tensor.js";
 import { tensorFromView } from "../../backend/tensor-from-view.js";
 import { type Tensor, type Tensor2D, tidy, type Variable, variable } from "../../backend/tf.js";
 import { bytesToFloat32, DTYPE_BYTES } from "../../checkpoint/dtype.js";
@@ -44,6 +44,7 @@ export async function readParameters(config: Qwen2_5VLConfig, dir: string, stora
 			}
 		};
 		await allDone(Array.from({ length: canReadTensors() ? AT_ONCE : 1 }, worker));
+		populateMappedTensors();
 		return inTableOrder(table, loaded);
 	} catch (error) {
 		for (const parameter of loaded.values()) parameter.dispose();

@@ -78,9 +78,14 @@ class Recycler {
     return data;
   }
 
-  void Give(void* data, size_t bytes) {
+  void Give(void* data, size_t bytes) noexcept {
     const std::lock_guard<std::mutex> lock(mutex_);
-    kept_.push_back({data, bytes});
+    if (bytes > kMostHeld) return std::free(data);
+    try {
+      kept_.push_back({data, bytes});
+    } catch (const std::bad_alloc&) {
+      return std::free(data);
+    }
     for (held_ += bytes; held_ > kMostHeld; kept_.pop_front()) {
       held_ -= kept_.front().bytes;
       std::free(kept_.front().data);

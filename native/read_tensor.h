@@ -16,6 +16,8 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <system_error>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -152,32 +154,21 @@ class Unpopulated {
   Mappings mappings_;
 };
 
-struct PopulateWork {
-  Mappings mappings;
-  napi_async_work work;
-};
-
-void ExecutePopulate(napi_env, void *data) {
-  for (const auto &mapping : static_cast<PopulateWork *>(data)->mappings) {
-    if (const std::shared_ptr<Mapping> alive = mapping.lock()) alive->Populate();
-  }
-}
-
-void CompletePopulate(napi_env env, napi_status, void *data) {
-  const std::unique_ptr<PopulateWork> done(static_cast<PopulateWork *>(data));
-  napi_delete_async_work(env, done->work);
-}
-
-// populateMapped(): has the pages of all tensors that were mapped since the last call ready, on libuv's pool, while the program goes on. Not as each is
-// mapped: a process can't be given another mapping while pages of one come.
-napi_value PopulateMapped(napi_env env, napi_callback_info) {
+// populateMapped(): has the pages of all tensors that were mapped since the last call ready while the program goes on. Not as each is mapped: a process
+// can't be given another mapping while pages of one come. On a thread that nobody waits for, as libuv's are waited for at the process's end: from a
+// slow disk pages may take minutes.
+napi_value PopulateMapped(napi_env, napi_callback_info) {
   Mappings mappings = Unpopulated::Shared().TakeAll();
   if (mappings.empty()) return nullptr;
-  PopulateWork *const populate = new PopulateWork{std::move(mappings), nullptr};
-  napi_value name;
-  napi_create_string_utf8(env, "tfjs-rft:populate", NAPI_AUTO_LENGTH, &name);
-  napi_create_async_work(env, nullptr, name, ExecutePopulate, CompletePopulate, populate, &populate->work);
-  napi_queue_async_work(env, populate->work);
+  const auto populate = [mappings = std::move(mappings)] {
+    for (const auto &mapping : mappings) {
+      if (const std::shared_ptr<Mapping> alive = mapping.lock()) alive->Populate();
+    }
+  };
+  try {
+    std::thread(populate).detach();
+  } catch (const std::system_error &) {  // No thread to be had: each page comes when it is touched.
+  }
   return nullptr;
 }
 

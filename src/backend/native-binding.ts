@@ -56,7 +56,7 @@ export interface NativeBinding {
 	runAsync?(name: string, inputIds: number[], numOutputs: number): Promise<NativeTensor[]>;
 	/** A tensor of `length` bytes of a file from byte `offset` on, mapped or read on a thread of libuv's pool. `dtype` is TensorFlow's number. */
 	readTensor?(path: string, offset: number, length: number, dtype: number, shape: readonly number[]): Promise<NativeTensor>;
-	/** Has the pages of tensors that `readTensor` mapped ready before they are touched, on a thread of libuv's pool; nobody waits for it. */
+	/** Has the pages of tensors that `readTensor` mapped ready before they are touched, on a thread that nobody waits for. */
 	populateMapped?(): void;
 	/** Makes the context one of a cluster (a tensorflow.ServerDef) and starts this process's gRPC server; before the first tensor. */
 	enableCollectives?(serverDef: Uint8Array): void;

@@ -151,6 +151,21 @@ export const pairsUnsmoothed = rule(
 	"expected 0 with --stage dpo: it is about labels of tokens; --dpo_label_smoothing is about those of pairs",
 );
 
+export const metricMeasured = rule(
+	(o: { metric_for_best_model?: string; eval_dataset?: readonly string[]; eval_data_path?: readonly string[] }) => {
+		if (o.metric_for_best_model === undefined) return true;
+		return (o.metric_for_best_model === "loss" ? o.eval_dataset : o.eval_data_path) !== undefined;
+	},
+	"metric_for_best_model",
+	"expected --eval_dataset with it for the loss, --eval_data_path for others: nothing else measures them",
+);
+
+export const metricOfPairs = rule(
+	(o: { metric_for_best_model?: string }) => o.metric_for_best_model !== "loss",
+	"metric_for_best_model",
+	"expected accuracy, parseRate or saysImage1: `run` judges pairs while it trains; for the loss of held-out conversations use `train --eval_dataset`",
+);
+
 export const evalMappingGiven = mappingFor("eval_data_path", "eval_data_mapping");
 
 export const rankInWorkers = rule(

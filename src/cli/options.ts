@@ -33,6 +33,8 @@ import {
 	guidesItself,
 	isOurs,
 	mappingGiven,
+	metricMeasured,
+	metricOfPairs,
 	mostSamplesFit,
 	notBothQuestions,
 	oneAdapter,
@@ -162,6 +164,7 @@ export const trainOptions = z
 	.refine(...pairsWithoutNoise)
 	.refine(...pairsUnsmoothed)
 	.refine(...evalMappingGiven)
+	.refine(...metricMeasured)
 	.refine(...rankInWorkers)
 	.refine(...oneKindOfWorkers)
 	.refine(...zeroHasProcesses)
@@ -233,6 +236,7 @@ export const runOptions = z
 	.refine(...rootForRelative)
 	.refine(...mappingGiven)
 	.refine(...evalMappingGiven)
+	.refine(...metricOfPairs)
 	.refine(...decontaminates);
 
 const journalPath = flag(text(), "journal.jsonl, as `sample` and `run` write it", "JOURNAL");

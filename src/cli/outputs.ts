@@ -5,6 +5,9 @@ import { basename, dirname, join, resolve } from "node:path";
 import { isInside } from "../files/is-inside.js";
 import { UsageError } from "./usage-error.js";
 
+/** The sampling stage's folder in a log folder. */
+export const SAMPLING_LOGS = "sample";
+
 export interface SampleFiles {
 	filtered: string;
 	stats: string;
@@ -103,10 +106,11 @@ export async function clearOutputs({
 	if (logs !== undefined) await removeIn(logs, /^((metrics|wandb-history|judgements)\.jsonl|events\.out\.tfevents\..*)$/);
 }
 
+/** A log folder may hold the sampling stage's logs: training's stand beside them. */
 async function isTaken(path: string): Promise<boolean> {
 	if (!existsSync(path)) return false;
 	try {
-		return (await readdir(path)).length > 0;
+		return (await readdir(path)).some((name) => name !== SAMPLING_LOGS);
 	} catch (error) {
 		if ((error as NodeJS.ErrnoException).code === "ENOTDIR") return true;
 		throw error;

@@ -4,7 +4,7 @@
  */
 import { join } from "node:path";
 import { type FilterReport, MetricsLog, type RowCounts, samplingScalars } from "../index.js";
-import { clearOutputs } from "./outputs.js";
+import { clearOutputs, SAMPLING_LOGS } from "./outputs.js";
 
 /** Records between two points of the curves. */
 const EVERY = 50;
@@ -16,7 +16,7 @@ export interface SamplingLog extends AsyncDisposable {
 	end(report: FilterReport): Promise<void>;
 }
 
-export const samplingLogFolder = (logDir: string) => join(logDir, "sample");
+export const samplingLogFolder = (logDir: string) => join(logDir, SAMPLING_LOGS);
 
 /** Begins anew: what a stopped run had logged comes again from its journal. @param input what the rows came to */
 export async function openSamplingLog(logDir: string, input?: RowCounts): Promise<SamplingLog> {

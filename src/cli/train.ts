@@ -95,6 +95,7 @@ export async function fineTune(
 		return result;
 	} catch (error) {
 		if (!signal.aborted || error !== signal.reason) throw error; // another one: the checkpoint could not be saved
+		if (flags.rank) throw interruptedWith(signal, "train: stopped; worker 0 says what to go on with");
 		const wayOn =
 			checkpoint === "" ? "no step was made" : `go on with \`train --resume_from_checkpoint ${checkpoint}\` and the same data and flags`;
 		throw interruptedWith(signal, `train: stopped; ${wayOn}`);

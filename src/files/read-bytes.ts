@@ -13,9 +13,13 @@ const BLOCK = 1 << 18;
 const BYTE_ORDER_MARK = [0xef, 0xbb, 0xbf];
 const GZIP = [0x1f, 0x8b];
 const ZSTANDARD = [0x28, 0xb5, 0x2f, 0xfd];
+/** Of a frame that holds no data and may come first: 0x50 to 0x5f, and these. */
+const SKIPPABLE = [0x2a, 0x4d, 0x18];
 
 /** Whether `head` begins with these bytes. */
 export const startsWith = (head: Uint8Array, bytes: readonly number[]) => bytes.every((byte, i) => head[i] === byte);
+
+const isZstandard = (head: Uint8Array) => startsWith(head, ZSTANDARD) || (head[0] >> 4 === 5 && startsWith(head.subarray(1), SKIPPABLE));
 
 /** The first bytes of a file as they stand on the disk. @throws DatasetError if it can't be read. */
 export async function readHead(file: string, length: number): Promise<Buffer> {
@@ -36,7 +40,7 @@ export async function readHead(file: string, length: number): Promise<Buffer> {
  */
 export async function* readBytes(file: string): AsyncGenerator<Buffer> {
 	const head = await readHead(file, ZSTANDARD.length);
-	const blocks = startsWith(head, GZIP) ? gunzip(file) : startsWith(head, ZSTANDARD) ? readZstd(readBlocks(file)) : readBlocks(file);
+	const blocks = startsWith(head, GZIP) ? gunzip(file) : isZstandard(head) ? readZstd(readBlocks(file)) : readBlocks(file);
 	let first = true;
 	try {
 		for await (const block of blocks) {

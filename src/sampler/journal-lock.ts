@@ -5,7 +5,7 @@
  * whose owner lives never is. One of another machine is taken over after a minute without renewal. Locks are taken one at a time (the guard), so that two processes can't both find the same one left behind.
  */
 import { randomUUID } from "node:crypto";
-import { readFile, rm, writeFile } from "node:fs/promises";
+import { readFile, rename, rm, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import lockfile from "proper-lockfile";
 import { z } from "zod";
@@ -45,7 +45,7 @@ export async function lockJournal(file: string, onLost: (error: Error) => void):
 			since: new Date().toISOString(),
 			start: await startOf(process.pid),
 		};
-		await attempt(file, () => writeFile(ownerFile(file), JSON.stringify(own))).catch(async (error) => {
+		await attempt(file, () => writeOwner(file, own)).catch(async (error) => {
 			await release();
 			throw error;
 		});
@@ -59,6 +59,12 @@ export async function lockJournal(file: string, onLost: (error: Error) => void):
 }
 
 const ownerFile = (file: string) => `${file}.owner.json`;
+
+/** Whole at once: whoever finds the lock taken reads it. */
+async function writeOwner(file: string, own: Owner): Promise<void> {
+	await writeFile(`${ownerFile(file)}.new`, JSON.stringify(own));
+	await rename(`${ownerFile(file)}.new`, ownerFile(file));
+}
 
 async function attempt<T>(file: string, action: () => Promise<T>): Promise<T> {
 	try {

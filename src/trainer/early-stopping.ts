@@ -21,6 +21,10 @@ export function isExhausted(
 	let best: number | undefined;
 	let without = 0;
 	for (const { scores } of evaluations) {
+		if (scores[metric] === undefined) {
+			without++; // no number
+			continue;
+		}
 		const score = greaterIsBetter ? scores[metric] : -scores[metric];
 		const better = best === undefined || score > best + threshold;
 		without = better ? 0 : without + 1;

@@ -24,6 +24,8 @@ export interface Evaluated extends JudgedScores {
 export interface EvaluatorOptions extends Pick<EvaluationLossOptions, "dataRoot" | "eager" | "workers" | "signal"> {
 	evaluate?: Evaluate;
 	evalDataset?: Iterable<HeldOutConversation> | AsyncIterable<HeldOutConversation>;
+	/** A score that must be among those found. */
+	bestMetric?: string;
 	microTrainBatchSize: number;
 	promptMaxLen: number;
 	onEvent: (event: { type: "eval-dropped" } & DroppedRow) => void;
@@ -34,6 +36,7 @@ export class Evaluator {
 		private readonly model: TrainableModel,
 		private readonly evaluate: Evaluate | undefined,
 		private readonly loss: EvaluationLoss | undefined,
+		private readonly bestMetric: string | undefined,
 	) {}
 
 	/** @returns nothing where nothing is asked. @throws as EvaluationLoss.open does */
@@ -42,17 +45,22 @@ export class Evaluator {
 		if (!evaluate && !evalDataset) return undefined;
 		const onDropped = (row: DroppedRow) => options.onEvent({ type: "eval-dropped", ...row });
 		const reading = { dataRoot, maxLength, batchSize, eager, workers, signal, onDropped };
-		return new Evaluator(model, evaluate, evalDataset && (await EvaluationLoss.open(model, evalDataset, reading)));
+		const loss = evalDataset && (await EvaluationLoss.open(model, evalDataset, reading));
+		return new Evaluator(model, evaluate, loss, options.bestMetric);
 	}
 
-	/** A score that is no number (a share of nothing) is left out. */
+	/** A score that is no number (a share of nothing) is left out. @throws Error where bestMetric is none of the scores */
 	async run(step: number): Promise<Evaluated> {
 		const started = performance.now();
 		const loss = await this.loss?.measure();
 		const found = (await this.evaluate?.(this.model, step)) ?? {};
 		const { scores, judgements } = isJudged(found) ? found : { scores: found, judgements: [] };
-		const all = Object.entries({ ...(loss !== undefined && { loss }), ...scores }).filter(([, score]) => Number.isFinite(score));
-		return { scores: Object.fromEntries(all), judgements, seconds: (performance.now() - started) / 1000 };
+		const all: Scores = { ...(loss !== undefined && { loss }), ...scores };
+		if (this.bestMetric !== undefined && !(this.bestMetric in all)) {
+			throw new Error(`bestMetric: ${this.bestMetric} is not among the evaluation's scores, which are ${Object.keys(all).join(", ")}`);
+		}
+		const numbers = Object.entries(all).filter(([, score]) => Number.isFinite(score));
+		return { scores: Object.fromEntries(numbers), judgements, seconds: (performance.now() - started) / 1000 };
 	}
 
 	dispose(): void {

@@ -146,7 +146,7 @@ function memoryOf(shape: ModelShape, options: PlanTrainingOptions): TrainingPlan
 
 function activationBytes(shape: ModelShape, options: PlanTrainingOptions, checkpointing: boolean): number {
 	const { longestRow, labelledPerRow = longestRow / 5, trainBatchSize = 8, microTrainBatchSize = 1, freeze = [] } = options;
-	const rows = Math.min(microTrainBatchSize, trainBatchSize);
+	const rows = Math.min(microTrainBatchSize, Math.ceil(trainBatchSize / (options.processes ?? 1)));
 	const pass = shape.pass(batchOf(shape, options, rows, longestRow), { bfloat16: options.dtype === "bfloat16", frozen: frozenBy(freeze) });
 	const labelled = rows * labelledPerRow;
 	const chunks = Math.max(1, Math.ceil(labelled / CHUNK_ROWS));
@@ -179,11 +179,18 @@ function timeOf({ tokens, flops }: { tokens: number; flops: number }, { tokensPe
 }
 
 function waysToFit(shape: ModelShape, options: PlanTrainingOptions, available: number): TrainingPlan["changes"] {
+	const { processes = 1, zeroStage = 0 } = options;
+	const sharded: [string, Partial<PlanTrainingOptions>][] =
+		processes > 1
+			? [1, 2].filter((stage) => stage > zeroStage).map((stage) => [`--zero_stage ${stage}`, { zeroStage: stage as 1 | 2 }])
+			: [];
+	const whole: typeof sharded = processes > 1 ? [] : [["--optim adafactor", { optimizer: "adafactor" }]]; // it has no moments to shard
 	const ways: [string, Partial<PlanTrainingOptions>][] = [
 		["--gradient_checkpointing", { gradientCheckpointing: true }],
 		["--micro_train_batch_size 1", { microTrainBatchSize: 1 }],
 		["--bf16", { dtype: "bfloat16" }],
-		["--optim adafactor", { optimizer: "adafactor" }],
+		...sharded,
+		...whole,
 		["--freeze vision_tower embeddings", { freeze: [...new Set([...(options.freeze ?? []), "vision_tower", "embeddings"])] }],
 	];
 	const changes: TrainingPlan["changes"] = [];

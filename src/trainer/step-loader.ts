@@ -7,6 +7,7 @@
  */
 import { uniformInt } from "pure-rand/distribution/uniformInt";
 import { xoroshiro128plus } from "pure-rand/generator/xoroshiro128plus";
+import { stopTogether } from "../backend/cluster/stop-together.js";
 import { type DroppedRow, longestOf, type TrainingExample } from "./collate.js";
 import type { Summing } from "./gradient-exchange.js";
 import { groupByLength } from "./length-groups.js";
@@ -86,11 +87,13 @@ async function loadStep(
 /** Tokens of each row, 0 where it can't be trained on: each is encoded once, and its images read, before the first step; by one of the processes. */
 export async function measureLengths(encode: EncodeRow, rows: number, workers: Summing, signal?: AbortSignal): Promise<number[]> {
 	const lengths: number[] = Array.from({ length: rows }, () => 0);
-	for (let row = workers.rank; row < rows; row += workers.size) {
-		signal?.throwIfAborted();
-		const one = await encode(row);
-		if ("encoded" in one) lengths[row] = longestOf(one);
-	}
+	await stopTogether(workers, signal, async () => {
+		for (let row = workers.rank; row < rows; row += workers.size) {
+			signal?.throwIfAborted();
+			const one = await encode(row);
+			if ("encoded" in one) lengths[row] = longestOf(one);
+		}
+	});
 	return workers.sum(lengths);
 }
 

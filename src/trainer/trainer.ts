@@ -70,7 +70,7 @@ export class Trainer {
 		const identity = identify(rows, decisiveOptions(options, schedule, model.adapter));
 		const encode: EncodeRow = (row) => objective.encode(rows[row], row, model.processor, { dataRoot, maxLength: options.promptMaxLen });
 		const workers = options.workers ?? ALONE;
-		await agree(workers, "rows and options", [identity, options.zeroStage]);
+		await agree(workers, "rows and options", [identity, ...exchangedOptions(options)]);
 		const lengths = options.groupByLength ? await measureLengths(encode, rows.length, workers, signal) : undefined;
 		const load = (which: Pick<StepLoaderOptions, "firstStep" | "totalSteps">) =>
 			loadSteps(encode, { rows: rows.length, trainBatchSize, seed, lengths, share: workers, ...which });
@@ -160,7 +160,7 @@ export class Trainer {
 			if (savePath !== undefined && writes) await model.save(savePath);
 			return summarize(run, best(), { savePath, dropped: dropped.rows(), signatures: microStep.signatures });
 		} catch (error) {
-			if (savePath !== undefined && (signal?.aborted || isStop(error)) && isWhole(error, exchange)) await save(savePath);
+			if (savePath !== undefined && isStop(error, signal, exchange)) await save(savePath);
 			throw error;
 		} finally {
 			exchange.dispose();
@@ -173,14 +173,22 @@ export class Trainer {
 	}
 }
 
-/** Other processes ended. */
-function isStop(error: unknown): boolean {
-	return error instanceof StoppedElsewhereError || error instanceof WorkerLostError;
+/** What decides when processes exchange anything, beside the run's identity: all must do so at the same steps. */
+function exchangedOptions(options: ResolvedOptions): unknown[] {
+	const { zeroStage, saveSteps, savePath, evalEvery, evaluate, evalDataset } = options;
+	const { bestMetric, greaterIsBetter, earlyStoppingPatience, earlyStoppingThreshold } = options;
+	const asked = [savePath, evaluate, evalDataset].map((option) => option !== undefined);
+	return [zeroStage, saveSteps, evalEvery, ...asked, bestMetric, greaterIsBetter, earlyStoppingPatience, earlyStoppingThreshold];
 }
 
-/** Whether the last whole step can be saved: not where its state was in shards, and one is lost. */
-function isWhole(error: unknown, { sharded }: GradientExchange): boolean {
-	return !sharded || !(error instanceof WorkerLostError);
+/**
+ * Whether the last whole step is to be saved: this process or another was told to stop, or another is lost. Where the state is in shards all save it
+ * together: not after an error of one alone, and not when one is lost.
+ */
+function isStop(error: unknown, signal: AbortSignal | undefined, { sharded }: GradientExchange): boolean {
+	if (error instanceof StoppedElsewhereError) return true;
+	if (sharded) return signal?.aborted === true && error === signal.reason;
+	return error instanceof WorkerLostError || signal?.aborted === true;
 }
 
 /** @throws for an empty source, or a ShareGPT row that contradicts itself, before any training */
@@ -228,15 +236,13 @@ function measured({ loss, metrics, gradNorm, tokens, positions }: AccumulatedGra
 	return { loss, ...others, gradNorm, tokens, tokensPerSecond: tokens / seconds, padding: 1 - tokens / positions };
 }
 
-/** The earliest of the best. @throws where an evaluation has no such score */
+/** The earliest of the best; none where no evaluation has such a score. */
 function bestOf(evaluations: readonly EvaluationRecord[], metric: string | undefined, greaterIsBetter: boolean) {
 	let best: { step: number; score: number } | undefined;
 	if (metric === undefined) return best;
 	for (const { step, scores } of evaluations) {
 		const score = scores[metric];
-		if (score === undefined) {
-			throw new Error(`bestMetric: ${metric} is not among the evaluation's scores, which are ${Object.keys(scores).join(", ")}`);
-		}
+		if (score === undefined) continue; // no number, and so left out
 		if (!best || (greaterIsBetter ? score > best.score : score < best.score)) best = { step, score };
 	}
 	return best;

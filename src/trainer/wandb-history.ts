@@ -14,8 +14,9 @@ export class WandbHistory implements AsyncDisposable {
 	private constructor(
 		private readonly lines: StepLines,
 		now: number,
+		last: StepLines["last"],
 	) {
-		const { _step, _runtime, ...metrics } = lines.last ?? {};
+		const { _step, _runtime, ...metrics } = last ?? {};
 		this.step = _step;
 		this.names = new Set(Object.keys(metrics));
 		this.began = now - (typeof _runtime === "number" ? _runtime : 0);
@@ -23,10 +24,11 @@ export class WandbHistory implements AsyncDisposable {
 
 	/**
 	 * @param now seconds since 1970
-	 * @param fromStep a resumed run goes on from it, and its `_runtime` where the last object left it
+	 * @param fromStep a resumed run goes on from it, and its `_runtime` where the last object left it. Default: a run of its own, after what is there
 	 */
 	static async open(file: string, now: number, fromStep?: number): Promise<WandbHistory> {
-		return new WandbHistory(await StepLines.open(file, "_step", fromStep), now);
+		const lines = await StepLines.open(file, "_step", fromStep);
+		return new WandbHistory(lines, now, fromStep === undefined ? undefined : lines.last);
 	}
 
 	/**

@@ -35,7 +35,13 @@ beforeAll(async () => {
 afterAll(() => rm(scratch, { recursive: true }));
 
 it("takes transformers' names of metrics, and leaves it to the metric which is better", () => {
-	const given = { pretrain: TINY, save_path: "out", train_data: at("rows.json") };
+	const given = {
+		pretrain: TINY,
+		save_path: "out",
+		train_data: at("rows.json"),
+		eval_dataset: at("rows.json"),
+		eval_data_path: "hpdv3:x.json",
+	};
 	const parsed = (more: Record<string, unknown>) => parseOptions(trainOptions, { ...given, ...more });
 	expect(parsed({ metric_for_best_model: "eval_loss" }).metric_for_best_model).toBe("loss");
 	expect(parsed({ metric_for_best_model: "accuracy" }).greater_is_better).toBeUndefined();

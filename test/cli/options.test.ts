@@ -96,6 +96,25 @@ describe("parseOptions", () => {
 		expect(() => parseOptions(sampleOptions, { ...SAMPLE, model_path })).toThrow(message);
 	});
 
+	it("chooses a checkpoint only by what is measured", () => {
+		const [held, said] = [{ eval_data_path: "hpdv3:x.json" }, { eval_dataset: "rows.json" }];
+		const train = (metric: string, data: object) => parseOptions(trainOptions, { ...TRAIN, ...data, metric_for_best_model: metric });
+		expect(train("accuracy", held).metric_for_best_model).toBe("accuracy");
+		expect(train("loss", said).metric_for_best_model).toBe("loss");
+		for (const [metric, data] of [
+			["accuracy", said],
+			["loss", held],
+			["parseRate", {}],
+		] as const) {
+			expect(() => train(metric, data)).toThrow(
+				"--metric_for_best_model: expected --eval_dataset with it for the loss, --eval_data_path for others",
+			);
+		}
+		expect(() => parseOptions(runOptions, { ...SAMPLE, metric_for_best_model: "loss" })).toThrow(
+			"for the loss of held-out conversations use `train",
+		);
+	});
+
 	it("says what a judgement may be, in all three forms of a flag", () => {
 		expect(guidingOptions(parseOptions(sampleOptions, SAMPLE))).toEqual({
 			score: false,

@@ -33,6 +33,13 @@ describe("outputs", () => {
 		await claimOutputs([file, empty], [], true);
 	});
 
+	it("lets training log beside the sampling stage's logs", async () => {
+		await mkdir(join(folder, "logs", "sample"), { recursive: true });
+		await claimOutputs([join(folder, "logs")], [], false);
+		await writeFile(join(folder, "logs", "metrics.jsonl"), "");
+		await expect(claimOutputs([join(folder, "logs")], [], false)).rejects.toThrow(/logs: already there/);
+	});
+
 	it("never writes over what it reads, even if asked to overwrite", async () => {
 		const output = join(folder, "checkpoint");
 		for (const input of [output, join(output, "checkpoint-3"), join(folder, "x", "..", "checkpoint")]) {

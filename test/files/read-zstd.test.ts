@@ -1,7 +1,9 @@
 /** Zstandard's frames, from a file that the reference library wrote (test/reference/make_sources.py): two frames with checksums. */
-import { readFile } from "node:fs/promises";
-import { resolve } from "node:path";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
+import { readBytes } from "../../src/files/read-bytes.js";
 import { readZstd } from "../../src/files/read-zstd.js";
 
 const SOURCES = resolve("test/fixtures/sources/hpdv3");
@@ -40,6 +42,16 @@ describe("Zstandard", () => {
 	it("may have frames to be skipped, before, between and behind", async () => {
 		const skipped = Buffer.concat([Buffer.from([0x5a, 0x2a, 0x4d, 0x18, 3, 0, 0, 0]), Buffer.from("any")]);
 		expect(await read(Buffer.concat([skipped, file, skipped, skipped, file, skipped]), 5)).toBe(content + content);
+	});
+
+	it("is known by a frame to be skipped, too", async () => {
+		const folder = await mkdtemp(join(tmpdir(), "rft-zstd-"));
+		const path = join(folder, "rows");
+		await writeFile(path, Buffer.concat([Buffer.from([0x50, 0x2a, 0x4d, 0x18, 4, 0, 0, 0, 1, 2, 3, 4]), file]));
+		const parts: Buffer[] = [];
+		for await (const part of readBytes(path)) parts.push(part);
+		expect(Buffer.concat(parts).toString()).toBe(content);
+		await rm(folder, { recursive: true });
 	});
 
 	it("has frames without a checksum, of raw and of repeated bytes, and empty ones", async () => {

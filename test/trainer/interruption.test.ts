@@ -166,6 +166,14 @@ describe("saving", () => {
 		).toBe(6);
 	});
 
+	it("takes a score that is no number as one that is not better, and goes on", async () => {
+		const scores = [Number.NaN, 0.5, Number.NaN, 0.4, Number.NaN, 0.4];
+		const evaluate = async (_: unknown, step: number) => ({ accuracy: scores[step / 2 - 1] });
+		const scored: TrainerOptions = { evaluate, evalEvery: 2, bestMetric: "accuracy" };
+		expect(await train(scored)).toMatchObject({ steps: 12, best: { step: 4, score: 0.5 } });
+		expect((await train({ ...scored, earlyStoppingPatience: 2 })).steps).toBe(8);
+	});
+
 	it("stops early after evaluations that bring nothing better, also when that run is resumed", async () => {
 		const scores = [0.1, 0.9, 0.85, 0.93, 1, 1];
 		const evaluate = async (_: unknown, step: number) => ({ accuracy: scores[step / 2 - 1] });

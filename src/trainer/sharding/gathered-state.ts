@@ -31,6 +31,7 @@ export class GatheredState {
 		this.gather = compile((shard: Tensor1D, part: number) => allGather(shard, sizes[part], group, firstKey + part), {
 			name: "gather_state",
 			trace: true,
+			maxSignatures: Math.max(1, sizes.length), // each part is one
 		});
 	}
 

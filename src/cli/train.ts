@@ -8,6 +8,7 @@ import {
 	type TrainableModel,
 	Trainer,
 	type TrainerOptions,
+	type TrainingRow,
 	type TrainResult,
 	type WorkerGroup,
 	type ZeroStage,
@@ -87,7 +88,7 @@ export async function fineTune(
 		},
 	});
 	try {
-		const result = await trainer.fit(allRows(files, options.dpo !== undefined));
+		const result = await trainer.fit(allRows(files, readerOf(options.dpo !== undefined)));
 		if (!flags.rank) keepQuestion(question, options.savePath);
 		if (result.signatures > 0) note(`trained on ${result.signatures} compiled shapes of batches`);
 		note(`padding: ${(100 * result.padding).toFixed(1)} % of what was computed`);
@@ -105,13 +106,11 @@ export async function fineTune(
 	}
 }
 
-async function* allRows(files: readonly string[], pairs: boolean) {
-	for (const file of files) yield* pairs ? readPreferencePairs(file) : readConversations(file);
+async function* allRows<T>(files: readonly string[], read: (file: string) => AsyncIterable<T>): AsyncGenerator<T> {
+	for (const file of files) yield* read(file);
 }
 
-async function* allConversations(files: readonly string[]) {
-	for (const file of files) yield* readConversations(file);
-}
+const readerOf = (pairs: boolean): ((file: string) => AsyncIterable<TrainingRow>) => (pairs ? readPreferencePairs : readConversations);
 
 /** A training that came to its end has the model itself beside its checkpoints. */
 export const isFinished = (savePath: string) => ["config.json", "adapter_config.json"].some((file) => existsSync(join(savePath, file)));
@@ -122,7 +121,7 @@ export const hasCheckpoints = (savePath: string) =>
 /** Reads every row once: bad ones show before the model is loaded, and before anything of an earlier run is removed. */
 async function checkRows(files: readonly string[], pairs: boolean, { signal }: Session): Promise<void> {
 	let count = 0;
-	for await (const _ of allRows(files, pairs)) {
+	for await (const _ of allRows(files, readerOf(pairs))) {
 		count++;
 		signal.throwIfAborted();
 	}
@@ -171,7 +170,7 @@ async function train(options: TrainOptions, session: Session, join?: () => Promi
 		const evaluate = await heldOutScores(options, question, session, workers);
 		await using model = await openJudge(pretrain, options, session, { trainable: true, freeze: options.freeze });
 		if (!resuming && writes) await clearOutputs({ checkpoint: savePath, logs: logDir });
-		const evalDataset = evalFiles.length > 0 ? allConversations(evalFiles) : undefined;
+		const evalDataset = evalFiles.length > 0 ? allRows(evalFiles, readConversations) : undefined;
 		const own = {
 			...{ savePath, logDir, dataRoot: options.data_root, resumeFromCheckpoint, evaluate, evalDataset, question, workers, dpo },
 			zeroStage: stageOf(options),

@@ -4,7 +4,7 @@
  */
 import { z } from "zod";
 import { checkRow } from "../files/check-row.js";
-import { DatasetError } from "../files/dataset-error.js";
+import { checkedRows } from "../files/checked-rows.js";
 import { readJsonRows } from "../files/read-json-rows.js";
 import { rolloutShape } from "../sampler/rollout-shape.js";
 import { type JudgedRollout, OUTCOMES } from "./outcome.js";
@@ -25,15 +25,7 @@ const judgedRollout: z.ZodType<JudgedRollout> = z.object({
 
 /** @throws DatasetError for a file that can't be read and for a row that is not a judged rollout. */
 export async function* readJudgedRollouts(file: string): AsyncGenerator<JudgedRollout> {
-	for await (const read of readJsonRows(file)) {
-		const checked = "expected" in read ? { ok: false as const, field: "", ...read } : checkRow(judgedRollout, read.value);
-		if (checked.ok) yield checked.value;
-		else {
-			const { field, kind, expected, got } = checked;
-			throw DatasetError.ofRow(
-				{ file, row: read.row, field, kind, expected, got },
-				"write the file again with `sample`, or correct the row",
-			);
-		}
-	}
+	const check = (value: unknown) => checkRow(judgedRollout, value);
+	const wayOut = "write the file again with `sample`, or correct the row";
+	for await (const { value } of checkedRows(file, readJsonRows(file), check, wayOut)) yield value;
 }

@@ -2,7 +2,9 @@
  * One step's gradients: forward and backward over micro-batches, added up, with one read-back at the end.
  * The event loop gets a turn between micro-batches.
  */
+
 import { setImmediate } from "node:timers/promises";
+import { atRank } from "../backend/cluster/at-rank.js";
 import { throwIfStopping } from "../backend/cluster/stop-together.js";
 import { concat, dispose, reshape, type Tensor1D, tidy } from "../backend/tf.js";
 import type { TrainableModel } from "../model/generative-model.js";
@@ -132,7 +134,7 @@ async function countTogether(
 		conversationsOf(batches.flat()).reduce((n, { encoded }) => n + encoded.inputIds.length, 0),
 		batches.reduce((n, batch) => n + paddedSize(conversationsOf(batch)), 0),
 		signal?.aborted ? 1 : 0,
-		...Array.from({ length: exchange.size }, (_, rank) => (rank === exchange.rank ? batches.length : 0)),
+		...atRank(exchange, batches.length),
 	]);
 	throwIfStopping(stopping, signal);
 	return { total, samples, tokens, positions, rounds: Math.max(...rounds) };

@@ -1,5 +1,6 @@
 /** What a training loop asks of the other processes of its run: sums. One process alone asks nobody. */
 import { createHash } from "node:crypto";
+import { atRank } from "../backend/cluster/at-rank.js";
 import type { Tensor1D } from "../backend/tf.js";
 import type { FlatGradients } from "./parameter-buckets.js";
 
@@ -53,7 +54,7 @@ export const ALONE: GradientExchange = {
 /** @throws in all processes, where a value (anything JSON) is not the same in all of them */
 export async function agree(workers: Summing, what: string, value: unknown): Promise<void> {
 	const digest = createHash("sha256").update(JSON.stringify(value)).digest().readUIntBE(0, 3); // 24 bits: exact in float32
-	const all = await workers.sum(Array.from({ length: workers.size }, (_, i) => (i === workers.rank ? digest : 0)));
+	const all = await workers.sum(atRank(workers, digest));
 	const others = all.flatMap((other, i) => (other === all[0] ? [] : [i]));
 	if (others.length === 0) return;
 	throw new Error(`workers ${others.join(", ")} differ from worker 0 in their ${what}; start all with the same data and options`);

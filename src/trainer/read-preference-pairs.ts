@@ -8,7 +8,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { z } from "zod";
 import { type CheckedRow, checkRow } from "../files/check-row.js";
-import { DatasetError } from "../files/dataset-error.js";
+import { checkedRows } from "../files/checked-rows.js";
 import { readRows } from "../files/read-rows.js";
 import { type PreferencePair, preferencePair } from "./preference-pair.js";
 import { IMAGE_PLACEHOLDER, withPlaceholders } from "./sharegpt.js";
@@ -62,15 +62,7 @@ const msSwift = z
  * @throws DatasetError for a file that can't be read and for a row that is no such pair
  */
 export async function* readPreferencePairs(file: string): AsyncGenerator<PreferencePair> {
-	for await (const read of readRows(file)) {
-		const { row } = read;
-		const checked = "expected" in read ? { ok: false as const, field: "", ...read } : toPair(read.value);
-		if (!checked.ok) {
-			const { field, kind, expected, got } = checked;
-			throw DatasetError.ofRow({ file, row, field, kind, expected, got }, "correct the row or remove it");
-		}
-		yield withPlaceholders(checked.value, file, row);
-	}
+	for await (const { row, value } of checkedRows(file, readRows(file), toPair)) yield withPlaceholders(value, file, row);
 }
 
 /** @returns the pair, or what is wrong with it, by the names of its own form where that is known */

@@ -7,6 +7,7 @@
  */
 import { z } from "zod";
 import { checkRow } from "../files/check-row.js";
+import { checkedRows } from "../files/checked-rows.js";
 import { DatasetError } from "../files/dataset-error.js";
 import { readJsonRows } from "../files/read-json-rows.js";
 import { writeJsonArray } from "../files/write-json-rows.js";
@@ -69,14 +70,8 @@ export function writeConversations(
  * @throws DatasetError for a file that can't be read and for a row that is not such a conversation.
  */
 export async function* readConversations(file: string): AsyncGenerator<ShareGptConversation> {
-	for await (const read of readJsonRows(file)) {
-		const { row } = read;
-		const checked = "expected" in read ? { ok: false as const, field: "", ...read } : checkRow(conversation, read.value);
-		if (!checked.ok) {
-			const { field, kind, expected, got } = checked;
-			throw DatasetError.ofRow({ file, row, field, kind, expected, got }, "correct the row or remove it");
-		}
-		yield withPlaceholders(checked.value, file, row);
+	for await (const { row, value } of checkedRows(file, readJsonRows(file), (value) => checkRow(conversation, value))) {
+		yield withPlaceholders(value, file, row);
 	}
 }
 

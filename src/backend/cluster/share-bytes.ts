@@ -1,6 +1,7 @@
 /** Bytes of any number from every process to every process: text that all of them need, such as an evaluation's judgements. */
 import { type Compiled, compile } from "../graph/compile.js";
 import { reshape, type Tensor1D, type Tensor2D, tensor1d, tile } from "../tf.js";
+import { atRank } from "./at-rank.js";
 import type { WorkerGroup } from "./worker-group.js";
 
 /** int32s that travel at a time: one shape, and so one graph and one key. */
@@ -32,9 +33,9 @@ export class ByteSharing {
 	}
 
 	private async lengths(own: number): Promise<number[]> {
-		const { size, rank } = this.group;
-		const at = (value: number) => Array.from({ length: size }, (_, i) => (i === rank ? value : 0));
-		const halves = await this.group.sum([...at(Math.floor(own / HALF)), ...at(own % HALF)]);
+		const { group } = this;
+		const { size } = group;
+		const halves = await group.sum([...atRank(group, Math.floor(own / HALF)), ...atRank(group, own % HALF)]);
 		return Array.from({ length: size }, (_, i) => halves[i] * HALF + halves[size + i]);
 	}
 
